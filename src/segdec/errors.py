@@ -1,0 +1,70 @@
+"""Every error that segdec raises on purpose, and the exit code of each.
+
+::
+
+    SegdecError (1)
+    ├── ConfigError (3)          a setting that does not exist or cannot be
+    ├── DataError (4)            a data set, split or table that cannot be used
+    │   └── ImageError           one image or mask file that cannot be used
+    ├── ModelError (5)           a model folder or checkpoint that cannot be used
+    ├── TrainingError (6)        training cannot go on
+    ├── OutputError (7)          a result cannot be written
+    └── MissingExtraError (8)    a part of segdec that is not installed
+
+Exit code 2 is the command line's own (wrong usage); 9 says that a command went through, but left
+some of its inputs out (``PARTIAL``); 130 is an interruption with Ctrl-C.
+
+The message is one sentence for the person at the keyboard: what is wrong, the value got, what is
+allowed, what to do.
+"""
+
+from __future__ import annotations
+
+PARTIAL = 9
+"""Exit code of a command that finished, but could not use some of its inputs."""
+
+
+class SegdecError(Exception):
+    """Base of all errors that segdec raises on purpose."""
+
+    exit_code = 1
+
+
+class ConfigError(SegdecError):
+    """A setting that does not exist or cannot be."""
+
+    exit_code = 3
+
+
+class DataError(SegdecError):
+    """A data set, split or table that cannot be used."""
+
+    exit_code = 4
+
+
+class ImageError(DataError):
+    """One image or mask file that cannot be used."""
+
+
+class ModelError(SegdecError):
+    """A model folder or checkpoint that cannot be used."""
+
+    exit_code = 5
+
+
+class TrainingError(SegdecError):
+    """Training cannot go on."""
+
+    exit_code = 6
+
+
+class OutputError(SegdecError):
+    """A result cannot be written."""
+
+    exit_code = 7
+
+
+class MissingExtraError(SegdecError):
+    """A part of segdec that is not installed; the message holds the command that installs it."""
+
+    exit_code = 8

@@ -1,0 +1,178 @@
+"""The nouns that every layer shares: `Sample`, `Dataset`, `Split`, `Region` and `Prediction`.
+
+A fourth noun, the network, lives in `segdec.network`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+ImageSize: TypeAlias = tuple[int, int]
+"""Always (height, width), in pixels."""
+
+Part: TypeAlias = Literal["train", "val", "test"]
+PARTS: tuple[Part, ...] = ("train", "val", "test")
+
+
+@dataclass(frozen=True, slots=True)
+class RunLengths:
+    """A mask as run lengths in Severstal's form.
+
+    Attributes
+    ----------
+    rows
+        Each a string "start length start length ...": starts count from 1, pixels run down the
+        columns, then from left to right. The mask is the union of all rows.
+    origin
+        Where the rows stand, for error messages, e.g. "train.csv".
+    """
+
+    rows: tuple[str, ...]
+    origin: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One labelled image.
+
+    Attributes
+    ----------
+    name
+        Unique in its data set: the path below the data set's root, with "/" between the parts.
+    image
+        The image file.
+    label
+        True where the image holds a defect.
+    mask
+        Pixel ground truth: a mask image (any value above 0 is defect) or run lengths. None is no
+        pixel annotation; for an image without defect that is complete all the same, as every one of
+        its pixels is good.
+    group
+        The physical item; images of one group are never divided between splits.
+    part
+        The part ("train", "val" or "test") that the data set's authors put it in, None where they
+        did not say.
+    """
+
+    name: str
+    image: Path
+    label: bool
+    mask: Path | RunLengths | None = None
+    group: str = ""
+    part: Part | None = None
+
+    @property
+    def weak(self) -> bool:
+        """True for a defective image without pixel annotation: it teaches the decision only."""
+        return self.label and self.mask is None
+
+    def without_mask(self) -> Sample:
+        """Return the same sample with its image label only."""
+        return replace(self, mask=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Dataset:
+    """The samples of one data set on disk.
+
+    Attributes
+    ----------
+    root
+        The folder (or table file) that was opened.
+    layout
+        What it was taken for: "kolektor", "kolektor2", "dagm", "severstal", "good-defect",
+        "images-masks" or "table".
+    samples
+        In a fixed order (by name), free of duplicates.
+    excluded
+        File name -> reason, for every image that was found and left out.
+    """
+
+    root: Path
+    layout: str
+    samples: tuple[Sample, ...]
+    excluded: dict[str, str] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __iter__(self) -> Iterator[Sample]:
+        return iter(self.samples)
+
+
+@dataclass(frozen=True, slots=True)
+class Split:
+    """Which samples teach, which choose, which judge.
+
+    Attributes
+    ----------
+    train, val, test
+        Disjoint; no group stands in two of them. ``val`` may be empty (the paper's protocol).
+    origin
+        How it was made, in words, e.g. "published, 33_33, fold 0".
+    """
+
+    train: tuple[Sample, ...]
+    val: tuple[Sample, ...]
+    test: tuple[Sample, ...]
+    origin: str
+
+    def part(self, name: Part) -> tuple[Sample, ...]:
+        """Return the samples of one part by its name."""
+        return {"train": self.train, "val": self.val, "test": self.test}[name]
+
+
+@dataclass(frozen=True, slots=True)
+class Region:
+    """One connected defect region of a score map, in pixels of the original image.
+
+    Attributes
+    ----------
+    box
+        (x, y, width, height).
+    area_px
+        Number of pixels.
+    contour
+        The outline as (x, y) points.
+    peak_score
+        Highest value of the score map inside, in [0, 1].
+    """
+
+    box: tuple[int, int, int, int]
+    area_px: int
+    contour: tuple[tuple[int, int], ...]
+    peak_score: float
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """What the network says of one image.
+
+    Attributes
+    ----------
+    name
+        The image's path or name.
+    score
+        Image-level probability of a defect, in [0, 1].
+    decision
+        True (defect) where score >= threshold.
+    threshold
+        The threshold that the decision was made with.
+    regions
+        Connected regions of the score map above the pixel threshold, largest peak first.
+    score_map
+        (H, W) float32 in [0, 1], in the original image's size.
+    """
+
+    name: str
+    score: float
+    decision: bool
+    threshold: float
+    regions: tuple[Region, ...]
+    score_map: NDArray[np.float32]
