@@ -7,6 +7,7 @@ import os
 from pathlib import Path
 
 import pytest
+
 from segdec.errors import OutputError
 from segdec.files import atomic_write, write_text
 
