@@ -11,7 +11,6 @@ from typing import Literal, TypeAlias
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F  # noqa: N812
 
 from segdec.config import NetworkConfig, check_image_size
 from segdec.spectral import spectral_conv2d

@@ -21,13 +21,13 @@ class Draw(NamedTuple):
 
     Attributes
     ----------
-    index
+    image
         Place of the image in the training set.
     number
         Unique over the whole training; seeds the image's augmentation, in whichever process it is made.
     """
 
-    index: int
+    image: int
     number: int
 
 

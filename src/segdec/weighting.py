@@ -68,3 +68,23 @@ def reduce_to_cells(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
     side = 2 * _REACH + 1
     means = cv2.blur(pixels, (side, side), borderType=cv2.BORDER_REFLECT_101)  # (H, W)
     return np.ascontiguousarray(means[::STRIDE, ::STRIDE])
+
+
+def dilate(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Grow a mask by a square.
+
+    Parameters
+    ----------
+    mask
+        (H, W).
+    side
+        Side of the square in pixels; 1 leaves the mask as it is.
+
+    Returns
+    -------
+    ndarray
+        (H, W).
+    """
+    if side == 1:
+        return mask
+    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
