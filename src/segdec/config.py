@@ -158,7 +158,9 @@ class Config(_Frozen):
                 " set both to the same"
             )
         if self.train.select == "best" and self.data.val_fraction == 0:
-            raise ValueError('train.select is "best", but data.val_fraction is 0; give validation data a share')
+            raise ValueError(
+                'train.select is "best", but data.val_fraction is 0; give validation data a share'
+            )
         return self
 
 
