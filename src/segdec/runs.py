@@ -67,7 +67,11 @@ class Run:
 
 
 def start_run(
-    data: Path, config: Config, folder: Path, watch: Callable[[int, int], None] | None = None, write: bool = True
+    data: Path,
+    config: Config,
+    folder: Path,
+    watch: Callable[[int, int], None] | None = None,
+    write: bool = True,
 ) -> Run:
     """Read a data set, choose what the configuration leaves open, and lay out a new run folder.
 
@@ -157,7 +161,9 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
         If the data are no longer those that the run began with.
     """
     if not (folder / "config.toml").exists():
-        raise ModelError(f"{folder} holds no run (no config.toml); start one with: segdec train DATA --out {folder}")
+        raise ModelError(
+            f"{folder} holds no run (no config.toml); start one with: segdec train DATA --out {folder}"
+        )
     stored = load_config(folder / "config.toml")
     tree = stored.model_dump(mode="json", exclude_none=True)
     config = load_config(settings=settings, base=tree)
@@ -166,7 +172,9 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         dataset = open_dataset(data or Path(meta["data"]), config.data)
     except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy") from error
+        raise ModelError(
+            f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy"
+        ) from error
     return Run(folder, config, load_split(folder / "split.json", dataset), meta)
 
 
@@ -266,7 +274,9 @@ def _make_folder(folder: Path) -> None:
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the run folder {folder}: {error.strerror}; choose another with --out") from error
+        raise OutputError(
+            f"cannot make the run folder {folder}: {error.strerror}; choose another with --out"
+        ) from error
 
 
 def _json(tree: dict[str, Any]) -> bytes:

@@ -125,7 +125,9 @@ def train(
                 raise KeyboardInterrupt
             row = _end_epoch(state, epoch, loop)
             if _is_validated(run, epoch):
-                row["val_ap"] = validation_ap(loop.network, run, lambda n, of: tell(Progress("validating", n, of)))
+                row["val_ap"] = validation_ap(
+                    loop.network, run, lambda n, of: tell(Progress("validating", n, of))
+                )
                 _keep_best(loop, state, epoch, row["val_ap"])
             _log(loop, row)
             _save(loop, state)
@@ -134,7 +136,9 @@ def train(
         best = run.config.train.select == "best" and state.best_epoch is not None
         weights = _checkpoint(run, "best" if best else "last")
         epoch = state.best_epoch if best else run.config.train.epochs - 1
-        write_trained_model(run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of)))
+        write_trained_model(
+            run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of))
+        )
     loop.accelerator.wait_for_everyone()
     return run
 
@@ -182,7 +186,11 @@ def _train_epoch(
         state.step += 1
         if state.step % loop.meter.every == 0 or state.step == loop.sampler.steps:
             loop.meter.read(loop.run, epoch, state.sums)
-            tell(Progress("training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)))
+            tell(
+                Progress(
+                    "training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)
+                )
+            )
         if interrupted.is_set() and state.step < loop.sampler.steps:
             break
     state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
@@ -398,7 +406,7 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 @contextmanager
 def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
-    """Turn the first Ctrl-C (or SIGTERM) into an event, so that a step is never cut in two; the second raises."""
+    """Turn the first Ctrl-C (or SIGTERM) into an event, so that no step is cut in two; the second raises."""
     interrupted = threading.Event()
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -406,7 +414,7 @@ def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
     signals = (signal.SIGINT, signal.SIGTERM)
     old = [signal.getsignal(number) for number in signals]
 
-    def note(number: int, frame: object) -> None:
+    def note(_number: int, _frame: object) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()

@@ -236,5 +236,5 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
 
 def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(1)  # the other cores belong to the network
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the training process
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
