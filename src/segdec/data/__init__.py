@@ -1,7 +1,1 @@
 """From files on disk to batches of tensors: readers, splits, loader, synthetic data."""
-
-from segdec.data.check import Inspection, check_files
-from segdec.data.open import open_dataset
-from segdec.data.splits import load_split, make_split, save_split
-
-__all__ = ["Inspection", "check_files", "load_split", "make_split", "open_dataset", "save_split"]
