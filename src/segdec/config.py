@@ -129,6 +129,8 @@ class TrainConfig(_Frozen):
     """True draws negatives that were used less more often; False draws them uniformly."""
     select: Literal["last", "best"] = "last"
     """Which epoch becomes the model: the last (the paper's) or the best on validation data."""
+    validate_every: int = Field(5, ge=1)
+    """Epochs between two looks at the validation data."""
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto takes bf16 where the machine computes it in hardware, otherwise fp32."""
@@ -149,6 +151,17 @@ class Config(_Frozen):
     augment: AugmentConfig = AugmentConfig()
     train: TrainConfig = TrainConfig()
 
+    @model_validator(mode="before")
+    @classmethod
+    def _follow(cls, tree: Any) -> Any:
+        """Let the network take as many channels as the images have, unless it is told otherwise."""
+        if not isinstance(tree, dict):
+            return tree
+        data, network = tree.get("data", {}), tree.get("network", {})
+        if isinstance(data, dict) and isinstance(network, dict) and data.get("channels") is not None:
+            return {**tree, "network": {"in_channels": data["channels"], **network}}
+        return tree
+
     @model_validator(mode="after")
     def _agree(self) -> Config:
         channels = self.data.channels
@@ -158,7 +171,9 @@ class Config(_Frozen):
                 " set both to the same"
             )
         if self.train.select == "best" and self.data.val_fraction == 0:
-            raise ValueError('train.select is "best", but data.val_fraction is 0; give validation data a share')
+            raise ValueError(
+                'train.select is "best", but data.val_fraction is 0; give validation data a share'
+            )
         return self
 
 

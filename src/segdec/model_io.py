@@ -1,0 +1,343 @@
+"""The model folder: ``weights.safetensors`` and ``model.json``; no torch, no pickle.
+
+``model.json`` says what the network is, what its input looks like, where its threshold comes from, where
+it was trained, and the SHA-256 of every file. For ``model.json`` itself that is the SHA-256 of all its
+other entries, as JSON with sorted keys and without spaces.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shutil
+import uuid
+from collections.abc import Iterator, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from safetensors import SafetensorError
+from safetensors.numpy import load as parse_safetensors
+from safetensors.numpy import save as dump_safetensors
+
+from segdec import __version__
+from segdec.config import NetworkConfig, check_image_size
+from segdec.errors import ModelError, OutputError
+from segdec.files import output_error, write_durably
+
+FORMAT_VERSION = 1
+"""Rises when a folder can no longer be read by the segdec of before."""
+
+CARD = "model.json"
+WEIGHTS = "weights.safetensors"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class Trained(_Frozen):
+    """Where a model comes from; None is not known."""
+
+    date: str
+    """When it was written, ISO 8601 in UTC."""
+    run: str
+    """Name of the run, or what it was imported from."""
+    dataset: str | None
+    """Layout of the data set."""
+    data_hash: str | None
+    """Hash of the data that it was trained on."""
+    epoch: int | None
+    """Number of epochs behind these weights."""
+    seed: int | None
+    commit: str | None
+    """Commit of the code, where it ran from a checkout."""
+
+
+class ModelCard(_Frozen):
+    """Everything about a model but its weights: the content of ``model.json``."""
+
+    format_version: int = FORMAT_VERSION
+    network: NetworkConfig
+    image_size: tuple[int, int]
+    """(height, width) that images are resized to."""
+    channels: Literal[1, 3]
+    """1 grey, 3 colour; grey levels are scaled to [0, 1], nothing else."""
+    threshold: float = Field(ge=0, le=1)
+    """A score at or above it is a defect."""
+    threshold_from: Literal["validation", "train", "default"]
+    """The data that chose the threshold; "default" is none."""
+    pixel_threshold: float = Field(ge=0, le=1)
+    """A value of the score map at or above it belongs to a region."""
+    trained: Trained
+    versions: dict[str, str]
+    """Library -> version that wrote the model."""
+    files: dict[str, str] = Field(default_factory=dict)
+    """File name -> SHA-256; `write_model` fills it in."""
+
+    @field_validator("image_size")
+    @classmethod
+    def _multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
+        check_image_size(size)
+        return size
+
+    @model_validator(mode="after")
+    def _agree(self) -> ModelCard:
+        if self.channels != self.network.in_channels:
+            raise ValueError(
+                f"channels is {self.channels}, but network.in_channels is {self.network.in_channels}"
+            )
+        return self
+
+
+def write_model(folder: Path, card: ModelCard, weights: Mapping[str, NDArray[Any]]) -> None:
+    """Write a model folder, whole or not at all.
+
+    The files are written beside the target and moved there by one rename. An older model of that name is
+    set aside first and put back if the move fails; only a crash between the two renames leaves neither
+    under the name (both are then whole, in folders that begin with a dot).
+
+    Parameters
+    ----------
+    folder
+        The target: new, empty, or a model folder, which is replaced.
+    card
+        The description; its ``files`` are filled in.
+    weights
+        Name -> array; stored as float32.
+
+    Raises
+    ------
+    ModelError
+        If a weight is not finite.
+    OutputError
+        If the target is something else than a model, or cannot be written (with the reason).
+    """
+    arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()}
+    _check_finite(folder, arrays)
+    blob = dump_safetensors(arrays)
+    text = _seal(card.model_copy(update={"files": {WEIGHTS: _sha256(blob)}}))
+    target = folder.resolve()  # a link stays a link
+    fresh = target.with_name(f".{uuid.uuid4().hex}.part")
+    try:
+        _check_replaceable(target)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        try:
+            fresh.mkdir()
+            write_durably(fresh / WEIGHTS, blob)
+            write_durably(fresh / CARD, text.encode("utf-8"))
+            _move(fresh, target)
+        finally:
+            shutil.rmtree(fresh, ignore_errors=True)
+    except OSError as error:
+        raise output_error(folder, error) from error
+
+
+def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]:
+    """Read a model folder and check every byte of it.
+
+    Parameters
+    ----------
+    folder
+        A model folder, or a run folder that holds one as ``model``.
+
+    Returns
+    -------
+    card
+        What ``model.json`` says.
+    weights
+        Name -> float32 array. Whether they fit the network is seen when they are loaded into it.
+
+    Raises
+    ------
+    ModelError
+        If it is no model folder, a file is missing, was changed or is not readable, ``model.json`` misses
+        a field or has one too many, or the format is newer than this version of segdec.
+    """
+    folder = _find_model(folder)
+    card = _read_card(folder)
+    blobs = {}
+    for name, expected in card.files.items():
+        if name == CARD:
+            continue
+        blobs[name] = _read_bytes(folder, name)
+        _check_hash(folder / name, _sha256(blobs[name]), expected)
+    try:
+        weights = parse_safetensors(blobs[WEIGHTS])
+    except (SafetensorError, KeyError) as error:
+        raise ModelError(
+            f"{folder / WEIGHTS} is no safetensors file: {error}; write the model anew"
+        ) from error
+    _check_finite(folder, weights)
+    return card, weights
+
+
+def library_versions() -> dict[str, str]:
+    """Return the versions of Python, segdec and the libraries that decide its numbers.
+
+    Returns
+    -------
+    dict
+        Name -> version; a library that is not installed is left out. Nothing is imported.
+
+    Examples
+    --------
+    >>> "numpy" in library_versions()
+    True
+    """
+    versions = {"python": platform.python_version(), "segdec": __version__}
+    for name in ("accelerate", "numpy", "opencv-python-headless", "pillow", "safetensors", "scipy", "torch"):
+        try:
+            versions[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return versions
+
+
+def _sha256(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _card_hash(tree: dict[str, Any]) -> str:
+    files = {name: value for name, value in tree["files"].items() if name != CARD}
+    text = json.dumps(tree | {"files": files}, sort_keys=True, separators=(",", ":"))
+    return _sha256(text.encode("utf-8"))
+
+
+def _seal(card: ModelCard) -> str:
+    """Return the text of model.json with its own hash among those of the files."""
+    tree = card.model_dump(mode="json")
+    tree["files"][CARD] = _card_hash(tree)
+    return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+
+
+def _check_replaceable(target: Path) -> None:
+    """Refuse to replace anything but a model: its folder is deleted with all it holds."""
+    if not target.exists():
+        return
+    if not target.is_dir():
+        raise OutputError(f"cannot write the model {target}: a file of that name exists; choose another name")
+    present = {entry.name for entry in target.iterdir()}
+    if not present:
+        return
+    if CARD not in present:
+        raise OutputError(
+            f"cannot write the model {target}: the folder exists and holds no model; choose another name"
+        )
+    try:
+        own = set(json.loads((target / CARD).read_bytes())["files"])
+    except (ValueError, KeyError, TypeError):
+        own = set()  # a damaged model may be replaced, too
+    foreign = sorted(present - own - {CARD, WEIGHTS})
+    if foreign:
+        raise OutputError(
+            f"cannot replace the model {target}: {foreign[0]} in it is not part of a model; move it away"
+            " or choose another name"
+        )
+
+
+def _move(fresh: Path, target: Path) -> None:
+    if not target.exists():
+        fresh.rename(target)
+        return
+    aside = target.with_name(f".{uuid.uuid4().hex}.old")
+    target.rename(aside)
+    try:
+        fresh.rename(target)
+    except OSError:
+        aside.rename(target)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
+
+
+def _find_model(folder: Path) -> Path:
+    try:
+        for candidate in (folder, folder / "model"):
+            if (candidate / CARD).is_file():
+                return candidate
+            if (candidate / WEIGHTS).is_file():
+                raise ModelError(f"the model {candidate} misses {CARD}; copy the whole folder again")
+        what = "is a file" if folder.is_file() else "holds no model" if folder.exists() else "does not exist"
+    except OSError as error:
+        raise ModelError(f"cannot read the model {folder}: {error.strerror}; check its rights") from error
+    raise ModelError(
+        f"{folder} {what}; give a folder with {CARD} and {WEIGHTS}, or the folder of a run that ended"
+    )
+
+
+def _read_bytes(folder: Path, name: str) -> bytes:
+    if Path(name).name != name:
+        raise ModelError(f"{folder / CARD} lists {name!r}, which is no plain file name; write the model anew")
+    try:
+        return (folder / name).read_bytes()
+    except FileNotFoundError as error:
+        raise ModelError(f"the model {folder} misses {name}; copy the whole folder again") from error
+    except OSError as error:
+        raise ModelError(f"cannot read {folder / name}: {error.strerror}; check its rights") from error
+
+
+def _read_card(folder: Path) -> ModelCard:
+    path = folder / CARD
+    try:
+        tree = json.loads(_read_bytes(folder, CARD).decode("utf-8"))
+    except ValueError as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
+        raise ModelError(f"{path} is no valid JSON: {error}; copy the whole folder again") from error
+    if not isinstance(tree, dict):
+        raise ModelError(f"{path} holds a {type(tree).__name__} instead of fields; write the model anew")
+    version = tree.get("format_version", FORMAT_VERSION)
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise ModelError(
+            f"the model {folder} was written by a newer segdec (format {version}; this one reads"
+            f" {FORMAT_VERSION}): upgrade segdec"
+        )
+    try:
+        card = ModelCard.model_validate(tree)
+    except ValidationError as error:
+        raise ModelError(f"{path} {_first_problem(error)}") from error
+    if card.format_version != FORMAT_VERSION:
+        raise ModelError(f"{path} has format {version}, this segdec reads {FORMAT_VERSION}; write it anew")
+    wanted = card.model_dump(mode="json")
+    wanted["files"] |= {WEIGHTS: "", CARD: ""}
+    for field in _absent(wanted, tree):
+        raise ModelError(f'{path} misses the field "{field}"; copy the whole folder again')
+    _check_hash(path, _card_hash(tree), card.files[CARD])
+    return card
+
+
+def _absent(full: dict[str, Any], tree: dict[str, Any], prefix: str = "") -> Iterator[str]:
+    """Yield the fields that a default stood in for: in a file, none may."""
+    for key, value in full.items():
+        if key not in tree:
+            yield prefix + key
+        elif isinstance(value, dict):
+            yield from _absent(value, tree[key], f"{prefix}{key}.")
+
+
+def _first_problem(error: ValidationError) -> str:
+    problem = error.errors()[0]
+    field = ".".join(str(part) for part in problem["loc"])
+    if problem["type"] == "missing":
+        return f'misses the field "{field}"; copy the whole folder again'
+    if problem["type"] == "extra_forbidden":
+        return f'has the unknown field "{field}"; remove it, or write the model anew'
+    message = problem["msg"].removeprefix("Value error, ")
+    where = f'the field "{field}": ' if field else ""
+    return f"cannot be used, {where}{message}, got {problem['input']!r:.60}; write the model anew"
+
+
+def _check_hash(path: Path, actual: str, expected: str) -> None:
+    if actual != expected:
+        raise ModelError(
+            f"{path} was changed after it was written (SHA-256 {actual[:12]}, recorded {expected[:12]});"
+            " copy the whole folder again, or write the model anew"
+        )
+
+
+def _check_finite(folder: Path, weights: Mapping[str, NDArray[np.float32]]) -> None:
+    for name, array in weights.items():
+        if not np.isfinite(array).all():
+            raise ModelError(f"the model {folder} is unusable: {name} holds values that are not finite")

@@ -1,0 +1,188 @@
+"""SegDecNet: the two-stage segmentation + decision network of the paper.
+
+Source: Bozic, Tabernik, Skocaj, "End-to-end training of a two-stage neural network for defect
+detection", ICPR 2020 (arXiv:2007.07676), Sec. III and Fig. 2.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal, TypeAlias
+
+import torch
+from torch import Tensor, nn
+
+from segdec.config import NetworkConfig, check_image_size
+from segdec.spectral import spectral_conv2d
+
+Context: TypeAlias = Literal["direct", "spectral"]
+
+
+class FeatureNorm(nn.Module):
+    """Normalise each sample and channel over height and width; learned scale and bias per channel.
+
+    ``scale * (x - mean) / sqrt(std + eps) + bias``. It divides by the square root of the *standard
+    deviation* (unbiased), not by the standard deviation: the published results come from this form.
+    There are no running statistics, so training and evaluation agree. Statistics are taken in at
+    least float32.
+
+    Parameters
+    ----------
+    channels
+        Number of channels.
+    bias
+        Whether a bias is learned.
+    eps
+        Added to the standard deviation.
+    """
+
+    def __init__(self, channels: int, bias: bool = True, eps: float = 0.001) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(channels))
+        self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+        self.eps = eps
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return the normalised tensor, (N, C, H, W) like ``x``."""
+        wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
+        # one pixel (a 64-pixel input at 1/64) has no unbiased deviation: its deviation is 0
+        correction = 0 if x.shape[2] * x.shape[3] == 1 else 1
+        std, mean = torch.std_mean(wide, dim=(2, 3), correction=correction, keepdim=True)  # (N, C, 1, 1)
+        factor = self.scale.view(1, -1, 1, 1) / torch.sqrt(std + self.eps)
+        normalised = (wide - mean) * factor
+        if self.bias is not None:
+            normalised = normalised + self.bias.view(1, -1, 1, 1)
+        return normalised.to(x.dtype)
+
+
+class ContextConv(nn.Conv2d):
+    """The convolution with the large window, in one of two exact forms over the same weights.
+
+    Parameters
+    ----------
+    in_channels, out_channels, kernel
+        As of an ``nn.Conv2d`` with "same" padding and no bias.
+    form
+        "direct" or "spectral" (`segdec.spectral`): what is faster depends on the machine.
+    """
+
+    def __init__(self, in_channels: int, out_channels: int, kernel: int, form: Context) -> None:
+        super().__init__(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
+        self.form = form
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return (N, out_channels, H, W)."""
+        return spectral_conv2d(x, self.weight) if self.form == "spectral" else super().forward(x)
+
+
+class SegDecNet(nn.Module):
+    """Segmentation stage, decision stage, and the adjusted gradient between them.
+
+    Parameters
+    ----------
+    config
+        Sizes; the defaults are the paper's.
+    gradient_scale
+        The factor on the gradient that flows from the decision stage back into the segmentation
+        stage: 0 with the paper's gradient-flow adjustment, 1 without. The forward pass is the same.
+    context
+        How the context convolution is computed.
+    """
+
+    def __init__(
+        self, config: NetworkConfig, gradient_scale: float = 0.0, context: Context = "direct"
+    ) -> None:
+        super().__init__()
+        self.config = config
+        self.gradient_scale = gradient_scale
+        blocks: list[nn.Module] = []
+        channels = config.in_channels
+        for out_channels, depth in zip(config.block_channels, config.block_depths, strict=True):
+            for _ in range(depth):
+                blocks.append(_conv5(channels, out_channels))
+                channels = out_channels
+            blocks.append(nn.MaxPool2d(2))
+        blocks.append(
+            _norm_relu(ContextConv(channels, config.context_channels, config.context_kernel, context))
+        )
+        self.segmentation = nn.Sequential(*blocks)
+        self.seg_head = nn.Sequential(
+            nn.Conv2d(config.context_channels, 1, 1, bias=False), FeatureNorm(1, bias=False)
+        )
+        decision: list[nn.Module] = []
+        channels = config.context_channels + 1
+        for out_channels in config.decision_channels:
+            decision += [nn.MaxPool2d(2), _conv5(channels, out_channels)]
+            channels = out_channels
+        self.decision = nn.Sequential(*decision)
+        self.fc = nn.Linear(2 * channels + 2, 1)
+
+    def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
+        """Score images.
+
+        Parameters
+        ----------
+        image
+            (N, C, H, W), grey levels in [0, 1]; H and W multiples of 8 and at least 64.
+
+        Returns
+        -------
+        seg_logits
+            (N, 1, H/8, W/8).
+        dec_logits
+            (N, 1).
+        """
+        height, width = image.shape[2:]
+        check_image_size((int(height), int(width)))
+        features = self.segmentation(image)  # (N, 1024, H/8, W/8)
+        seg_logits = self.seg_head(features)  # (N, 1, H/8, W/8)
+
+        seen = _scale_gradient(torch.cat([features, seg_logits], dim=1), self.gradient_scale)
+        maps = self.decision(seen)  # (N, 32, H/64, W/64)
+        seg_seen = _scale_gradient(seg_logits, self.gradient_scale)
+        pooled = [maps.amax((2, 3)), maps.mean((2, 3)), seg_seen.amax((2, 3)), seg_seen.mean((2, 3))]
+        dec_logits = self.fc(torch.cat(pooled, dim=1))  # (N, 66) -> (N, 1)
+        return seg_logits, dec_logits
+
+
+def build_network(
+    config: NetworkConfig, seed: int, gradient_scale: float = 0.0, context: Context = "direct"
+) -> SegDecNet:
+    """Make a network with the reference's initial weights: Xavier-normal convolutions.
+
+    Parameters
+    ----------
+    config, gradient_scale, context
+        As of `SegDecNet`.
+    seed
+        Decides the weights; the global random state is neither read nor changed.
+
+    Returns
+    -------
+    SegDecNet
+    """
+    with torch.random.fork_rng(devices=[]):  # the layers' own initialisation draws from the global state
+        network = SegDecNet(config, gradient_scale, context)
+    generator = torch.Generator().manual_seed(seed)
+    for module in network.modules():
+        if isinstance(module, nn.Conv2d):
+            nn.init.xavier_normal_(module.weight, generator=generator)
+    bound = 1 / math.sqrt(network.fc.in_features)
+    nn.init.uniform_(network.fc.weight, -bound, bound, generator=generator)
+    nn.init.uniform_(network.fc.bias, -bound, bound, generator=generator)
+    return network
+
+
+def _conv5(in_channels: int, out_channels: int) -> nn.Sequential:
+    return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False))
+
+
+def _norm_relu(conv: nn.Conv2d) -> nn.Sequential:
+    return nn.Sequential(conv, FeatureNorm(conv.out_channels), nn.ReLU(inplace=True))
+
+
+def _scale_gradient(x: Tensor, scale: float) -> Tensor:
+    """Return ``x`` unchanged, its gradient times ``scale``; 0 cuts the graph, so nothing flows at all."""
+    if scale == 0:
+        return x.detach()
+    return x if scale == 1 else x * scale + x.detach() * (1 - scale)

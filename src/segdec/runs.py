@@ -1,0 +1,273 @@
+"""A run folder: the configuration in full, what it ran on, and how the data were divided.
+
+::
+
+    RUN/  config.toml  meta.json  split.json  log.jsonl  checkpoints/  model/
+          metrics.json  scores.csv  (after an evaluation)
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from segdec.config import STRIDE, Config, dump_toml, load_config
+from segdec.data import Inspection, check_files, load_split, make_split, open_dataset, save_split
+from segdec.errors import ConfigError, DataError, ModelError, OutputError
+from segdec.files import atomic_write
+from segdec.runtime import commit, machine, versions
+from segdec.types import Dataset, ImageSize, Split
+
+_MOST_PIXELS = 768 * 1024
+"""Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
+
+_MACHINE_SETTINGS = {
+    "train": ("precision", "context", "compile", "tensorboard", "accumulate"),
+    "data": ("workers", "cache_mib"),
+}
+"""What a resumed run may change: how it is computed, not what."""
+
+
+@dataclass(frozen=True)
+class Run:
+    """An opened run folder.
+
+    Attributes
+    ----------
+    folder
+        The run folder.
+    config
+        In full: nothing is left to be chosen from the data.
+    split
+        The samples of each part.
+    meta
+        Contents of meta.json: data (path), layout, data_hash, commit, versions, machine, seed,
+        date, excluded and unreadable files.
+    """
+
+    folder: Path
+    config: Config
+    split: Split
+    meta: dict[str, Any]
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of the checkpoints."""
+        return self.folder / "checkpoints"
+
+    @property
+    def model(self) -> Path:
+        """The model folder, there once training has ended."""
+        return self.folder / "model"
+
+
+def start_run(
+    data: Path, config: Config, folder: Path, watch: Callable[[int, int], None] | None = None, write: bool = True
+) -> Run:
+    """Read a data set, choose what the configuration leaves open, and lay out a new run folder.
+
+    Parameters
+    ----------
+    data
+        The data set.
+    config
+        May leave image_size and channels open.
+    folder
+        Must not hold a run yet.
+    watch
+        Called with (files read, files in all).
+    write
+        False leaves the writing to another process.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    DataError
+        If the data set cannot be used.
+    OutputError
+        If the folder holds a run or cannot be written.
+    """
+    if write and (folder / "config.toml").exists():
+        raise OutputError(
+            f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
+        )
+    dataset = open_dataset(data, config.data)
+    split = make_split(dataset, config.data, config.train.seed)
+    inspection = _inspect(dataset, split, config.data.strict, watch)
+    split = _readable(split, inspection)
+    config = _choose_input(config, split, inspection)
+    meta = {
+        "data": str(data.resolve()),
+        "layout": dataset.layout,
+        "data_hash": inspection.data_hash,
+        "split": split.origin,
+        "counts": {
+            part: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
+            for part, samples in (("train", split.train), ("val", split.val), ("test", split.test))
+        },
+        "seed": config.train.seed,
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
+        "commit": commit(),
+        "versions": versions(),
+        "machine": machine(),
+        "excluded": dataset.excluded,
+        "unreadable": inspection.unreadable,
+    }
+    if write:
+        _make_folder(folder)
+        save_split(split, folder / "split.json")
+        atomic_write(folder / "meta.json", _json(meta))
+        # written last: a folder with a config.toml is a whole run folder
+        atomic_write(folder / "config.toml", dump_toml(config).encode())
+    return Run(folder, config, split, meta)
+
+
+def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = None) -> Run:
+    """Open a run folder.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    settings
+        Single settings laid over the stored ones; only those may differ that say how a run is
+        computed (precision, context, compile, workers and the like), not what it computes.
+    data
+        Where the data set lies now, if it was moved.
+
+    Returns
+    -------
+    Run
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no run.
+    ConfigError
+        If a setting would change what the run computes.
+    DataError
+        If the data are no longer those that the run began with.
+    """
+    if not (folder / "config.toml").exists():
+        raise ModelError(f"{folder} holds no run (no config.toml); start one with: segdec train DATA --out {folder}")
+    stored = load_config(folder / "config.toml")
+    tree = stored.model_dump(mode="json", exclude_none=True)
+    config = load_config(settings=settings, base=tree)
+    _refuse_changes(stored, config)
+    try:
+        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
+        dataset = open_dataset(data or Path(meta["data"]), config.data)
+    except (OSError, KeyError, json.JSONDecodeError) as error:
+        raise ModelError(f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy") from error
+    return Run(folder, config, load_split(folder / "split.json", dataset), meta)
+
+
+def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -> None:
+    """Check that the data of a run are still those it began with.
+
+    Parameters
+    ----------
+    run
+        An opened run.
+    watch
+        Called with (files read, files in all).
+
+    Raises
+    ------
+    DataError
+        If a file of the training or validation part changed.
+    """
+    samples = (*run.split.train, *run.split.val)
+    found = check_files(samples, watch).data_hash
+    if found != run.meta["data_hash"]:
+        raise DataError(
+            f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
+            f" {run.meta['data_hash'][:12]}); restore them, or start a new run"
+        )
+
+
+def _inspect(
+    dataset: Dataset, split: Split, strict: bool, watch: Callable[[int, int], None] | None
+) -> Inspection:
+    inspection = check_files((*split.train, *split.val), watch)
+    if strict and inspection.unreadable:
+        name, reason = next(iter(inspection.unreadable.items()))
+        raise DataError(
+            f"{len(inspection.unreadable)} of {len(dataset)} files cannot be used, first {name}: {reason};"
+            " mend or remove them, or leave them out by dropping --strict"
+        )
+    return inspection
+
+
+def _readable(split: Split, inspection: Inspection) -> Split:
+    lost = inspection.unreadable
+    return replace(
+        split,
+        train=tuple(sample for sample in split.train if sample.name not in lost),
+        val=tuple(sample for sample in split.val if sample.name not in lost),
+    )
+
+
+def _choose_input(config: Config, split: Split, inspection: Inspection) -> Config:
+    """Fill in image_size and channels; return the configuration in full."""
+    tree = config.model_dump()
+    if config.data.image_size is None:
+        tree["data"]["image_size"] = fitting_size(inspection.sizes)
+    if config.data.channels is None:
+        tree["data"]["channels"] = tree["network"]["in_channels"] = 1 if inspection.all_grey else 3
+    return Config.model_validate(tree)
+
+
+def fitting_size(sizes: list[ImageSize]) -> ImageSize:
+    """Choose the input size for images: their median, as far as it is not too large to train on.
+
+    Parameters
+    ----------
+    sizes
+        (height, width) of each image, in pixels.
+
+    Returns
+    -------
+    tuple of int
+        Multiples of 8, each at least 64, together about 0.8 megapixels at most.
+
+    Examples
+    --------
+    >>> fitting_size([(500, 700), (500, 700)]), fitting_size([(3000, 4000)])
+    ((504, 704), (768, 1024))
+    """
+    height = statistics.median(size[0] for size in sizes)
+    width = statistics.median(size[1] for size in sizes)
+    factor = min(1.0, (_MOST_PIXELS / (height * width)) ** 0.5)
+    sides = (max(64, STRIDE * round(side * factor / STRIDE + 0.2)) for side in (height, width))
+    return next(sides), next(sides)
+
+
+def _refuse_changes(stored: Config, config: Config) -> None:
+    old, new = stored.model_dump(), config.model_dump()
+    for section, values in new.items():
+        for key, value in values.items():
+            if value != old[section][key] and key not in _MACHINE_SETTINGS.get(section, ()):
+                raise ConfigError(
+                    f"{section}.{key} was {old[section][key]!r} when the run began and cannot become {value!r};"
+                    " start a new run for that"
+                )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise OutputError(f"cannot make the run folder {folder}: {error.strerror}; choose another with --out") from error
+
+
+def _json(tree: dict[str, Any]) -> bytes:
+    return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()

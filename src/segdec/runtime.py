@@ -1,0 +1,192 @@
+"""The machine: device, precision, processes, versions. The only place that names CUDA or ranks."""
+
+from __future__ import annotations
+
+import os
+import platform
+import subprocess
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+from segdec.errors import ConfigError, MissingExtraError
+
+if TYPE_CHECKING:
+    from accelerate import Accelerator
+
+    from segdec.config import NetworkConfig, TrainConfig
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+_REPORTED = ("segdec", "torch", "numpy", "opencv-python-headless", "pillow", "accelerate", "safetensors")
+
+
+def require_torch() -> None:
+    """Check that the training part is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        With the command that installs it.
+    """
+    try:
+        import accelerate  # noqa: F401
+        import torch  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"this needs PyTorch, which is not installed ({error}); install it with: pip install 'segdec[train]'"
+        ) from error
+
+
+def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
+    """Return what this CPU offers for bf16: matrix tiles, vector products, or nothing.
+
+    "Accepts bf16" is not "computes in bf16": without these instructions PyTorch emulates it, many
+    times slower than fp32.
+    """
+    import torch
+
+    if _cpu_has(torch.cpu, "_is_amx_tile_supported"):
+        return "amx"
+    return "avx512-bf16" if _cpu_has(torch.cpu, "_is_avx512_bf16_supported") else "other"
+
+
+def _cpu_has(module: object, name: str) -> bool:
+    supported = getattr(module, name, None)  # private in PyTorch: absent means "not known to be there"
+    return bool(supported()) if supported is not None else False
+
+
+def device_type() -> str:
+    """Return "cuda" where a GPU is at hand, otherwise "cpu"."""
+    import torch
+
+    return "cuda" if torch.cuda.is_available() else "cpu"
+
+
+def choose_precision(wish: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision:
+    """Decide the precision of training.
+
+    Parameters
+    ----------
+    wish
+        "auto" takes bf16 only where the machine computes it in hardware.
+
+    Returns
+    -------
+    str
+        "fp32", "bf16" or "fp16".
+
+    Raises
+    ------
+    ConfigError
+        For fp16 on a CPU, where PyTorch cannot train in it.
+    """
+    device = device_type()
+    if wish == "fp16" and device == "cpu":
+        raise ConfigError("train.precision fp16 needs a GPU; on this CPU use fp32, bf16 or auto")
+    if wish != "auto":
+        return wish
+    if device == "cpu":
+        return "fp32" if cpu_kind() == "other" else "bf16"
+    import torch
+
+    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+
+
+def choose_context(train: TrainConfig, network: NetworkConfig) -> Literal["direct", "spectral"]:
+    """Decide how the context convolution is computed.
+
+    Parameters
+    ----------
+    train
+        Its ``context`` is the wish; "auto" takes the spectral form on CPUs without matrix tiles,
+        where it was measured to be faster (see docs/performance.md).
+    network
+        Small windows gain nothing from the spectral form.
+
+    Returns
+    -------
+    str
+        "direct" or "spectral".
+    """
+    if train.context != "auto":
+        return train.context
+    large = network.context_kernel >= 11 and network.context_channels >= 256
+    return "spectral" if large and device_type() == "cpu" and cpu_kind() != "amx" else "direct"
+
+
+def is_main_process() -> bool:
+    """Return True in the process that writes and reports: the only one, or the first of ``torchrun``'s."""
+    return int(os.environ.get("RANK", "0")) == 0
+
+
+def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
+    """Open the device and, under ``torchrun``, the group of processes.
+
+    Parameters
+    ----------
+    precision
+        Of the forward and backward pass; weights stay in fp32.
+    accumulate
+        Backward passes per optimiser step.
+
+    Returns
+    -------
+    Accelerator
+    """
+    from accelerate import Accelerator
+
+    mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
+    return Accelerator(
+        mixed_precision=mixed, gradient_accumulation_steps=accumulate, cpu=device_type() == "cpu"
+    )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the libraries that decide the numbers."""
+    found = {"python": platform.python_version()}
+    for name in _REPORTED:
+        try:
+            found[name] = metadata.version(name)
+        except metadata.PackageNotFoundError:
+            continue
+    return found
+
+
+def machine() -> dict[str, str | int]:
+    """Describe the machine: processor, cores, what it offers for bf16, device."""
+    import torch
+
+    name = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        names = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        name = names[0].partition(":")[2].strip() if names else name
+    device = device_type()
+    return {
+        "cpu": name,
+        "cores": os.cpu_count() or 1,
+        "cpu_kind": cpu_kind(),
+        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+    }
+
+
+def commit() -> str | None:
+    """Return the commit of this source tree, with "+" where it was changed; None outside a checkout."""
+    here = Path(__file__).parent
+    try:
+        described = subprocess.run(
+            ["git", "describe", "--always", "--dirty=+", "--abbrev=12", "--exclude=*"],
+            cwd=here,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+        tracked = subprocess.run(
+            ["git", "ls-files", "--error-unmatch", "runtime.py"], cwd=here, capture_output=True, timeout=10
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    # an installed package inside somebody else's repository has no commit of its own
+    return described.stdout.strip() if tracked.returncode == 0 else None

@@ -1,0 +1,126 @@
+"""Score samples with a network that is being trained, and turn the result into a model folder."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from segdec.checkpoint import load_checkpoint
+from segdec.config import Config
+from segdec.data.loader import load_pixels
+from segdec.imaging import to_unit
+from segdec.metrics import average_precision
+from segdec.model_io import ModelCard, Trained, write_model
+from segdec.network import SegDecNet
+from segdec.runs import Run
+from segdec.runtime import choose_context, commit, device_type, versions
+from segdec.thresholds import best_f1_threshold
+from segdec.types import Sample
+from segdec.weighting import reduce_to_cells
+
+_DEFAULT = 0.5
+
+
+def validation_ap(network: SegDecNet, run: Run, watch: Callable[[int, int], None]) -> float | None:
+    """Return the image-level AP on the validation part, None where it is undefined.
+
+    Parameters
+    ----------
+    network
+        As it is being trained.
+    run
+        Its validation part is scored, in fp32.
+    watch
+        Called with (images scored, images in all).
+    """
+    scores, _, _ = _score(_copy(network, run.config), run.split.val, run.config, watch)
+    return average_precision(_labels(run.split.val), scores).value
+
+
+def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[[int, int], None]) -> None:
+    """Choose the thresholds and write the model folder.
+
+    The thresholds come from the validation part; where the protocol leaves none (the paper's), from the
+    training part, and the model says so. Never from test data.
+
+    Parameters
+    ----------
+    run
+        The finished run.
+    checkpoint
+        Whose weights to take.
+    epoch
+        The epoch of the checkpoint, from 0.
+    watch
+        Called with (images scored, images in all).
+
+    Raises
+    ------
+    OutputError
+        If the model folder cannot be written.
+    """
+    weights, _ = load_checkpoint(checkpoint)
+    network = SegDecNet(run.config.network, context=choose_context(run.config.train, run.config.network))
+    network.load_state_dict(weights)
+    network.to(device_type(), memory_format=torch.channels_last).eval()
+    source, samples = ("validation", run.split.val) if run.split.val else ("train", run.split.train)
+    scores, cells, targets = _score(network, samples, run.config, watch)
+    threshold = best_f1_threshold(_labels(samples), scores)
+    pixel_threshold = best_f1_threshold(targets, cells)
+    size, channels = run.config.data.image_size, run.config.data.channels
+    if size is None or channels is None:
+        raise ValueError("data.image_size and data.channels must be set before a model is written")
+    card = ModelCard(
+        network=run.config.network,
+        image_size=size,
+        channels=channels,
+        threshold=_DEFAULT if threshold is None else threshold,
+        threshold_from="default" if threshold is None else source,
+        pixel_threshold=_DEFAULT if pixel_threshold is None else pixel_threshold,
+        trained=Trained(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            data_hash=run.meta["data_hash"],
+            dataset=run.meta["layout"],
+            run=run.folder.name,
+            epoch=epoch,
+            seed=run.config.train.seed,
+            commit=commit(),
+        ),
+        versions=versions(),
+    )
+    write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()})
+
+
+def _copy(network: SegDecNet, config: Config) -> SegDecNet:
+    """Return the network without what training wrapped around it (autocast, compilation)."""
+    copy = SegDecNet(config.network, context=choose_context(config.train, config.network))
+    copy.load_state_dict(network.state_dict())
+    return copy.to(device_type(), memory_format=torch.channels_last).eval()
+
+
+@torch.inference_mode()
+def _score(
+    network: SegDecNet, samples: Sequence[Sample], config: Config, watch: Callable[[int, int], None]
+) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+    """Return image scores (n,), and of every annotated cell its score and whether it is defect."""
+    scores, cells, targets = [], [], []
+    for done, sample in enumerate(samples, start=1):
+        image, mask = load_pixels(sample, config)
+        unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
+        unit = unit.to(device_type(), memory_format=torch.channels_last)
+        seg_logits, dec_logits = network(unit)
+        scores.append(float(dec_logits.sigmoid()))
+        if not sample.weak:
+            cells.append(seg_logits.sigmoid().cpu().numpy().ravel())
+            targets.append(reduce_to_cells(mask.astype(np.float32)).ravel() >= 0.5)
+        watch(done, len(samples))
+    return np.array(scores, np.float32), np.concatenate(cells), np.concatenate(targets)
+
+
+def _labels(samples: Sequence[Sample]) -> NDArray[np.bool_]:
+    return np.array([sample.label for sample in samples], bool)

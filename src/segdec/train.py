@@ -1,0 +1,424 @@
+"""The training loop; read it from top to bottom.
+
+Source: arXiv:2007.07676, Sec. III, and docs/method.md for every departure.
+"""
+
+from __future__ import annotations
+
+import json
+import signal
+import threading
+import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from segdec.config import Config
+from segdec.errors import DataError, TrainingError
+from segdec.files import atomic_write
+from segdec.runs import Run, check_unchanged, open_run, start_run
+from segdec.runtime import (
+    choose_context,
+    choose_precision,
+    is_main_process,
+    make_accelerator,
+    require_torch,
+)
+
+if TYPE_CHECKING:
+    import torch
+    from accelerate import Accelerator
+    from torch import Tensor
+    from torch.utils.data import DataLoader
+
+    from segdec.checkpoint import TrainingState
+    from segdec.data.loader import Batch
+    from segdec.network import SegDecNet
+    from segdec.sampling import EpochSampler
+
+
+@dataclass(frozen=True)
+class Progress:
+    """Where a training stands, for whoever watches.
+
+    Attributes
+    ----------
+    stage
+        "reading", "training", "validating" or "choosing the threshold".
+    done, total
+        Files, optimiser steps or images of this stage.
+    epoch, epochs
+        The epoch, from 0, and how many there are.
+    losses
+        Means of this epoch so far: "loss", "seg_loss", "dec_loss".
+    """
+
+    stage: str
+    done: int
+    total: int
+    epoch: int = 0
+    epochs: int = 0
+    losses: dict[str, float] | None = None
+
+
+Watch = Callable[[Progress], None]
+
+
+def train(
+    data: Path | None,
+    config: Config,
+    out: Path,
+    *,
+    resume: bool = False,
+    settings: tuple[str, ...] = (),
+    watch: Watch | None = None,
+) -> Run:
+    """Train a network and write its run folder.
+
+    Parameters
+    ----------
+    data
+        The data set; None with ``resume`` takes the one that the run began with.
+    config
+        Of a new run; a resumed run has its own.
+    out
+        The run folder.
+    resume
+        Go on with the run in ``out`` where it was cut off. On a CPU the result is the same, bit for
+        bit, as without the interruption.
+    settings
+        With ``resume``: settings to change, of those that do not change what is computed.
+    watch
+        Called as training proceeds, in the main process only.
+
+    Returns
+    -------
+    Run
+        Its ``model`` folder is written.
+
+    Raises
+    ------
+    SegdecError
+        If the data, the configuration or the machine do not allow it.
+    KeyboardInterrupt
+        After Ctrl-C, once a checkpoint is written.
+    """
+    require_torch()
+    from segdec.scoring import validation_ap, write_trained_model
+
+    tell = watch if watch is not None and is_main_process() else _ignore
+    run = _open(data, config, out, resume, settings, tell)
+    loop = _set_up(run)
+    state = _restore(loop) if resume else _beginning(loop)
+
+    # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
+    with _interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
+        for epoch in range(state.epoch, run.config.train.epochs):
+            uses = loop.sampler.uses.copy()
+            loop.sampler.start_epoch(epoch, skip=state.step)
+            whole = _train_epoch(loop, state, epoch, tell, interrupted)
+            if not whole:
+                loop.sampler.uses = uses  # the epoch is drawn again, and gone on with at state.step
+                _save(loop, state)
+                raise KeyboardInterrupt
+            row = _end_epoch(state, epoch, loop)
+            if _is_validated(run, epoch):
+                row["val_ap"] = validation_ap(loop.network, run, lambda n, of: tell(Progress("validating", n, of)))
+                _keep_best(loop, state, epoch, row["val_ap"])
+            _log(loop, row)
+            _save(loop, state)
+
+    if is_main_process():
+        best = run.config.train.select == "best" and state.best_epoch is not None
+        weights = _checkpoint(run, "best" if best else "last")
+        epoch = state.best_epoch if best else run.config.train.epochs - 1
+        write_trained_model(run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of)))
+    loop.accelerator.wait_for_everyone()
+    return run
+
+
+@dataclass
+class _Loop:
+    """What a training works with."""
+
+    run: Run
+    accelerator: Accelerator
+    network: SegDecNet
+    model: torch.nn.Module
+    """The network as accelerate wraps it."""
+    optimizer: torch.optim.Optimizer
+    sampler: EpochSampler
+    loader: DataLoader[Batch]
+    meter: _Meter
+
+
+def _train_epoch(
+    loop: _Loop, state: TrainingState, epoch: int, tell: Watch, interrupted: threading.Event
+) -> bool:
+    """Take the steps of an epoch that are left; False if Ctrl-C cut it off. Counts in ``state``."""
+    from segdec.losses import balance, decision_loss, segmentation_loss
+
+    config, accelerator = loop.run.config, loop.accelerator
+    seg_factor, dec_factor = balance(config.loss.balance, epoch, config.train.epochs)
+    dec_factor *= config.loss.delta
+    # accelerate takes the mean over processes and parts of a batch; the method's gradient is the sum
+    parts = accelerator.num_processes * config.train.accumulate
+    began, clock = time.perf_counter(), _Clock()
+    for number, batch in enumerate(clock.waiting(loop.loader), start=1):
+        batch = _to_device(batch, accelerator.device)
+        with accelerator.accumulate(loop.model):
+            seg_logits, dec_logits = loop.model(batch.image)  # (N, 1, H/8, W/8), (N, 1)
+            seg_loss = segmentation_loss(seg_logits, batch.seg_target, batch.weight_map)  # (N,)
+            dec_loss = decision_loss(dec_logits, batch.dec_target)  # (N,)
+            loss = seg_factor * seg_loss + dec_factor * dec_loss  # (N,)
+            accelerator.backward(loss.sum() * parts)
+            loop.optimizer.step()
+            loop.optimizer.zero_grad()
+        loop.meter.add(loss, seg_loss, dec_loss, batch.index)
+        if number % config.train.accumulate:
+            continue  # in the middle of an optimiser step
+        state.step += 1
+        if state.step % loop.meter.every == 0 or state.step == loop.sampler.steps:
+            loop.meter.read(loop.run, epoch, state.sums)
+            tell(Progress("training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)))
+        if interrupted.is_set() and state.step < loop.sampler.steps:
+            break
+    state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
+    state.sums["data_wait"] = state.sums.get("data_wait", 0.0) + clock.waited
+    return state.step == loop.sampler.steps
+
+
+class _Meter:
+    """Collects losses on the device and reads them now and then: a read waits for the device.
+
+    Parameters
+    ----------
+    every
+        Optimiser steps between two reads.
+    """
+
+    def __init__(self, every: int) -> None:
+        self.every = every
+        self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
+
+    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, index: Tensor) -> None:
+        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), index))
+
+    def read(self, run: Run, epoch: int, sums: dict[str, float]) -> None:
+        """Add what was collected to ``sums``; a loss that is not finite ends the training."""
+        for loss, seg_loss, dec_loss, index in self._rows:
+            if not bool(loss.isfinite().all()):
+                names = ", ".join(run.split.train[place].name for place in index.tolist())
+                raise TrainingError(
+                    f"the loss is {loss.tolist()} in epoch {epoch + 1} on {names}: training cannot go on;"
+                    f" try a lower train.learning_rate (it is {run.config.train.learning_rate}),"
+                    " train.precision=fp32, or look at these images and their masks"
+                )
+            for key, values in (("loss", loss), ("seg_loss", seg_loss), ("dec_loss", dec_loss)):
+                sums[key] = sums.get(key, 0.0) + float(values.sum())
+            sums["images"] = sums.get("images", 0.0) + len(index)
+        self._rows.clear()
+
+
+class _Clock:
+    """Counts the seconds that a loop waits for its next item."""
+
+    def __init__(self) -> None:
+        self.waited = 0.0
+
+    def waiting(self, items: Iterable[Batch]) -> Iterator[Batch]:
+        iterator = iter(items)
+        while True:
+            began = time.perf_counter()
+            try:
+                item = next(iterator)
+            except StopIteration:
+                return
+            finally:
+                self.waited += time.perf_counter() - began
+            yield item
+
+
+def _open(
+    data: Path | None, config: Config, out: Path, resume: bool, settings: tuple[str, ...], tell: Watch
+) -> Run:
+    def reading(done: int, total: int) -> None:
+        tell(Progress("reading", done, total))
+
+    if resume:
+        run = open_run(out, settings, data)
+        check_unchanged(run, reading)
+        return run
+    if data is None:
+        raise DataError("no data set given; write: segdec train DATA")
+    return start_run(data, config, out, reading, write=is_main_process())
+
+
+def _set_up(run: Run) -> _Loop:
+    import torch
+
+    from segdec.data.loader import training_loader
+    from segdec.network import build_network
+    from segdec.sampling import EpochSampler
+
+    config = run.config.train
+    accelerator = make_accelerator(choose_precision(config.precision), config.accumulate)
+    sampler = EpochSampler(
+        [sample.label for sample in run.split.train],
+        config.batch_size,
+        config.seed,
+        config.frequency_of_use,
+        accelerator.process_index,
+        accelerator.num_processes,
+        config.accumulate,
+    )
+    network = build_network(
+        run.config.network,
+        config.seed,
+        gradient_scale=0.0 if config.gradient_adjustment else 1.0,
+        context=choose_context(config, run.config.network),
+    ).to(memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)
+    model, optimizer = accelerator.prepare(network, optimizer)
+    if config.compile:
+        model.compile()
+    every = 1 if accelerator.device.type == "cpu" else 20  # reading is free on a CPU
+    loader = training_loader(run.split.train, run.config, sampler)
+    return _Loop(run, accelerator, network, model, optimizer, sampler, loader, _Meter(every))
+
+
+def _beginning(loop: _Loop) -> TrainingState:
+    import torch
+
+    from segdec.checkpoint import TrainingState
+
+    return TrainingState(epoch=0, step=0, uses=torch.from_numpy(loop.sampler.uses.copy()))
+
+
+def _restore(loop: _Loop) -> TrainingState:
+    """Load the last checkpoint; a run that was cut off before its first one starts anew."""
+    from segdec.checkpoint import load_checkpoint
+
+    path = _checkpoint(loop.run, "last")
+    if not path.exists():
+        return _beginning(loop)
+    weights, state = load_checkpoint(path)
+    loop.network.load_state_dict(weights)
+    loop.sampler.uses = state.uses.numpy().copy()
+    if loop.accelerator.scaler is not None and state.scaler:
+        loop.accelerator.scaler.load_state_dict(state.scaler)
+    if is_main_process():
+        _drop_rows(loop.run.folder / "log.jsonl", state.epoch)
+    return state
+
+
+def _save(loop: _Loop, state: TrainingState) -> None:
+    import torch
+
+    from segdec.checkpoint import save_checkpoint
+
+    state.uses = torch.from_numpy(loop.sampler.uses.copy())
+    if loop.accelerator.scaler is not None:
+        state.scaler = loop.accelerator.scaler.state_dict()
+    if is_main_process():
+        save_checkpoint(_checkpoint(loop.run, "last"), loop.network.state_dict(), state)
+
+
+def _keep_best(loop: _Loop, state: TrainingState, epoch: int, ap: float | None) -> None:
+    from segdec.checkpoint import save_checkpoint
+
+    if ap is not None and (state.best_ap is None or ap > state.best_ap):
+        state.best_ap, state.best_epoch = ap, epoch
+        if loop.run.config.train.select == "best":
+            save_checkpoint(_checkpoint(loop.run, "best"), loop.network.state_dict(), state)
+
+
+def _checkpoint(run: Run, name: str) -> Path:
+    return run.checkpoints / f"{name}.safetensors"
+
+
+def _is_validated(run: Run, epoch: int) -> bool:
+    due = (epoch + 1) % run.config.train.validate_every == 0 or epoch + 1 == run.config.train.epochs
+    return bool(run.split.val) and due and is_main_process()
+
+
+def _means(state: TrainingState) -> dict[str, float]:
+    return {key: state.sums[key] / state.sums["images"] for key in ("loss", "seg_loss", "dec_loss")}
+
+
+def _end_epoch(state: TrainingState, epoch: int, loop: _Loop) -> dict[str, Any]:
+    """Return the epoch's line of the log, and move the state on to the next epoch."""
+    from segdec.losses import balance
+
+    config = loop.run.config
+    row = {
+        "epoch": epoch,
+        "seg_factor": balance(config.loss.balance, epoch, config.train.epochs)[0],
+        **_means(state),
+        "images": int(state.sums["images"]),
+        "steps": state.step,
+        "seconds": round(state.sums["seconds"], 3),
+        "data_wait": round(state.sums["data_wait"], 3),
+    }
+    state.epoch, state.step, state.sums = epoch + 1, 0, {}
+    return row
+
+
+def _log(loop: _Loop, row: dict[str, Any]) -> None:
+    if not is_main_process():
+        return
+    with (loop.run.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
+        stream.write(json.dumps(row) + "\n")
+    if loop.run.config.train.tensorboard:
+        from torch.utils.tensorboard import SummaryWriter
+
+        with SummaryWriter(str(loop.run.folder / "tensorboard")) as writer:
+            for key, value in row.items():
+                if isinstance(value, float):
+                    writer.add_scalar(key, value, row["epoch"])
+
+
+def _drop_rows(log: Path, epoch: int) -> None:
+    """Remove the lines of epochs that will be trained again: they were logged, but not kept."""
+    if log.exists():
+        lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
+        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
+        atomic_write(log, "".join(kept).encode())
+
+
+def _to_device(batch: Batch, device: torch.device) -> Batch:
+    import torch
+
+    moved = [tensor.to(device, non_blocking=True) for tensor in batch]
+    moved[0] = moved[0].to(memory_format=torch.channels_last)
+    return type(batch)(*moved)
+
+
+@contextmanager
+def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
+    """Turn the first Ctrl-C (or SIGTERM) into an event, so that a step is never cut in two; the second raises."""
+    interrupted = threading.Event()
+    if not enabled or threading.current_thread() is not threading.main_thread():
+        yield interrupted
+        return
+    signals = (signal.SIGINT, signal.SIGTERM)
+    old = [signal.getsignal(number) for number in signals]
+
+    def note(number: int, frame: object) -> None:
+        if interrupted.is_set():
+            raise KeyboardInterrupt
+        interrupted.set()
+
+    for number in signals:
+        signal.signal(number, note)
+    try:
+        yield interrupted
+    finally:
+        for number, handler in zip(signals, old, strict=True):
+            signal.signal(number, handler)
+
+
+def _ignore(_: Progress) -> None:
+    pass

@@ -1,0 +1,90 @@
+"""From a mask to the targets of training: distance-transform weights, and both reduced to cells.
+
+Source: arXiv:2007.07676, Sec. III (loss weighting for positive pixels).
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.config import STRIDE
+
+_REACH = 8
+"""The reduction averages over 2 * _REACH + 1 = 17 pixels in each direction."""
+
+
+def weight_map(mask: NDArray[np.bool_], w_pos: float, p: float) -> NDArray[np.float32]:
+    """Weigh the pixels of an image: 1 outside defects, w_pos * (D / D_max)^p inside.
+
+    D is the Euclidean distance of a defect's pixel to the nearest good pixel, D_max the largest
+    distance in the image. Rough masks are wrong at their borders first, so pixels there count little.
+
+    Parameters
+    ----------
+    mask
+        (H, W), True on defects.
+    w_pos
+        Weight of the pixel deepest inside.
+    p
+        Exponent.
+
+    Returns
+    -------
+    ndarray
+        (H, W).
+
+    Examples
+    --------
+    >>> weight_map(np.array([[0, 1, 1, 1, 0]], bool), w_pos=4, p=1).tolist()
+    [[1.0, 2.0, 4.0, 2.0, 1.0]]
+    """
+    weights = np.ones(mask.shape, np.float32)
+    if mask.all():
+        weights[:] = w_pos  # no border anywhere: every pixel is as deep as can be
+    elif mask.any():
+        distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
+        weights[mask] = w_pos * (distance[mask] / distance.max()) ** p
+    return weights
+
+
+def reduce_to_cells(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Reduce a map of pixels to the cells of the segmentation output, as the reference does.
+
+    Mean over 17 x 17 windows, one every 8 pixels, mirrored at the image's border. The windows overlap:
+    cells next to a defect see a part of it, and a small defect never reaches 1.
+
+    Parameters
+    ----------
+    pixels
+        (H, W), H and W multiples of 8.
+
+    Returns
+    -------
+    ndarray
+        (H/8, W/8).
+    """
+    side = 2 * _REACH + 1
+    means = cv2.blur(pixels, (side, side), borderType=cv2.BORDER_REFLECT_101)  # (H, W)
+    return np.ascontiguousarray(means[::STRIDE, ::STRIDE])
+
+
+def dilate(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:
+    """Grow a mask by a square.
+
+    Parameters
+    ----------
+    mask
+        (H, W).
+    side
+        Side of the square in pixels; 1 leaves the mask as it is.
+
+    Returns
+    -------
+    ndarray
+        (H, W).
+    """
+    if side == 1:
+        return mask
+    return cv2.dilate(mask.astype(np.uint8), np.ones((side, side), np.uint8)).astype(bool)
