@@ -286,7 +286,8 @@ def _open_network(
         network = SegDecNet(card.network, context=context)
     check_weights(weights, {name: tuple(value.shape) for name, value in network.state_dict().items()})
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
-    return network.to(place, memory_format=torch.channels_last).eval().requires_grad_(False), place
+    network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
+    return network.eval().requires_grad_(False), place
 
 
 def _choose_device(name: str | None) -> torch.device:
