@@ -9,14 +9,14 @@ from pathlib import Path
 import pytest
 
 from segdec.errors import OutputError
-from segdec.files import atomic_write, write_text
+from segdec.files import atomic_write
 
 
 def test_new_content_replaces_the_old_one(tmp_path: Path) -> None:
     path = tmp_path / "scores ü.csv"
-    write_text(path, "old\n")
-    write_text(path, "größer\n")
-    assert path.read_bytes() == "größer\n".encode()
+    atomic_write(path, b"old")
+    atomic_write(path, b"new")
+    assert path.read_bytes() == b"new"
     assert list(tmp_path.iterdir()) == [path]
 
 

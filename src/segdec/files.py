@@ -57,24 +57,6 @@ def atomic_write(path: Path, data: bytes) -> None:
         raise output_error(path, error) from error
 
 
-def write_text(path: Path, text: str) -> None:
-    """Write a text file in UTF-8, whole or not at all.
-
-    Parameters
-    ----------
-    path
-        The file; missing folders on the way are made.
-    text
-        Its content; line ends are written as they are.
-
-    Raises
-    ------
-    OutputError
-        If it cannot be written, with the reason.
-    """
-    atomic_write(path, text.encode("utf-8"))
-
-
 def write_durably(path: Path, data: bytes) -> None:
     """Write a new file and wait until the disk has it.
 

@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import hashlib
 import json
-import platform
 import shutil
 import uuid
 from collections.abc import Iterator, Mapping
-from importlib import metadata
 from pathlib import Path
 from typing import Any, Literal
 
@@ -24,7 +22,6 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as dump_safetensors
 
-from segdec import __version__
 from segdec.config import NetworkConfig, check_image_size
 from segdec.errors import ModelError, OutputError
 from segdec.files import output_error, write_durably
@@ -174,28 +171,6 @@ def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]
         ) from error
     _check_finite(folder, weights)
     return card, weights
-
-
-def library_versions() -> dict[str, str]:
-    """Return the versions of Python, segdec and the libraries that decide its numbers.
-
-    Returns
-    -------
-    dict
-        Name -> version; a library that is not installed is left out. Nothing is imported.
-
-    Examples
-    --------
-    >>> "numpy" in library_versions()
-    True
-    """
-    versions = {"python": platform.python_version(), "segdec": __version__}
-    for name in ("accelerate", "numpy", "opencv-python-headless", "pillow", "safetensors", "scipy", "torch"):
-        try:
-            versions[name] = metadata.version(name)
-        except metadata.PackageNotFoundError:
-            continue
-    return versions
 
 
 def _sha256(data: bytes) -> str:
