@@ -81,12 +81,16 @@ class Confusion:
     @property
     def f1(self) -> Metric:
         """Harmonic mean of precision and recall; of pixels it is also called Dice."""
-        return _share(2 * self.tp, 2 * self.tp + self.fp + self.fn, _NEITHER)
+        return self._of_defects(2 * self.tp, 2 * self.tp + self.fp + self.fn)
 
     @property
     def iou(self) -> Metric:
         """Intersection over union of the defects and what is called defective."""
-        return _share(self.tp, self.tp + self.fp + self.fn, _NEITHER)
+        return self._of_defects(self.tp, self.tp + self.fp + self.fn)
+
+    def _of_defects(self, part: int, whole: int) -> Metric:
+        # without a defect the quotient would be 0 or 0 / 0 by chance of a single false call
+        return _share(part, whole if self.tp + self.fn else 0, _NO_DEFECT)
 
 
 class PrecisionRecall(NamedTuple):
@@ -315,7 +319,6 @@ def trapezoid(x: Floats, y: Floats) -> float:
 
 
 _NO_DEFECT = "there is no defect"
-_NEITHER = "there is no defect and nothing is called defective"
 
 
 class _Tally(NamedTuple):

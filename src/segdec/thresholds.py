@@ -57,7 +57,8 @@ def best_f1_threshold(labels: ArrayLike, scores: ArrayLike) -> float:
     # F1 = 2 TP / (2 TP + FP + FN) as one division of whole numbers, so that rounding breaks no tie
     f1 = 2 * tp / (called + defects)
     gap = np.diff(distinct, prepend=distinct[0])
-    best = max(range(len(distinct)), key=lambda k: (f1[k], gap[k], k))
+    candidates = np.flatnonzero(f1 == f1.max())
+    best = candidates[gap[candidates] == gap[candidates].max()][-1]
     if best == 0:
         return float(distinct[0])
     middle = distinct[best - 1] + gap[best] / 2
