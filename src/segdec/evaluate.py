@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
-from segdec.files import atomic_write, write_text
+from segdec.files import atomic_write
 from segdec.imaging import read_image, read_mask, resize_image, resize_mask
 from segdec.metrics import (
     Confusion,
@@ -180,8 +180,11 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     MissingExtraError
         If matplotlib is not installed; the two text files are written then.
     """
-    write_text(folder / "scores.csv", to_csv(evaluation.rows))
-    write_text(folder / "metrics.json", json.dumps(to_json(evaluation), indent=2, ensure_ascii=False) + "\n")
+    atomic_write(folder / "scores.csv", (to_csv(evaluation.rows)).encode())
+    atomic_write(
+        folder / "metrics.json",
+        (json.dumps(to_json(evaluation), indent=2, ensure_ascii=False) + "\n").encode(),
+    )
     labels, scores, decisions = columns(evaluation.rows)
     thresholds = list(evaluation.thresholds.values())
     atomic_write(folder / "curves.png", draw_curves(labels, scores, decisions, thresholds))

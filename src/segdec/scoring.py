@@ -17,7 +17,7 @@ from segdec.data.loader import load_pixels
 from segdec.imaging import to_unit
 from segdec.metrics import average_precision
 from segdec.model_io import ModelCard, Trained, write_model
-from segdec.network import SegDecNet
+from segdec.network import SegDecNet, to_channels_last
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
 from segdec.thresholds import best_f1_threshold
@@ -99,7 +99,8 @@ def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:
     """Return a network of its own for scoring, without what training wraps around one."""
     network = SegDecNet(config.network, context=choose_context(config.train, config.network))
     network.load_state_dict(weights)
-    return network.to(device_type(), memory_format=torch.channels_last).eval()
+    to_channels_last(network)
+    return network.to(device_type()).eval()
 
 
 def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float | None:

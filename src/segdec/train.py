@@ -180,7 +180,7 @@ def _train_epoch(
             accelerator.backward(loss.sum() * parts)
             loop.optimizer.step()
             loop.optimizer.zero_grad()
-        loop.meter.add(loss, seg_loss, dec_loss, batch.index)
+        loop.meter.add(loss, seg_loss, dec_loss, batch.place)
         if number % config.train.accumulate:
             continue  # in the middle of an optimiser step
         state.step += 1
@@ -211,14 +211,14 @@ class _Meter:
         self.every = every
         self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, index: Tensor) -> None:
-        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), index))
+    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, place: Tensor) -> None:
+        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), place))
 
     def read(self, run: Run, epoch: int, sums: dict[str, float]) -> None:
         """Add what was collected to ``sums``; a loss that is not finite ends the training."""
-        for loss, seg_loss, dec_loss, index in self._rows:
+        for loss, seg_loss, dec_loss, place in self._rows:
             if not bool(loss.isfinite().all()):
-                names = ", ".join(run.split.train[place].name for place in index.tolist())
+                names = ", ".join(run.split.train[one].name for one in place.tolist())
                 raise TrainingError(
                     f"the loss is {loss.tolist()} in epoch {epoch + 1} on {names}: training cannot go on;"
                     f" try a lower train.learning_rate (it is {run.config.train.learning_rate}),"
@@ -226,7 +226,7 @@ class _Meter:
                 )
             for key, values in (("loss", loss), ("seg_loss", seg_loss), ("dec_loss", dec_loss)):
                 sums[key] = sums.get(key, 0.0) + float(values.sum())
-            sums["images"] = sums.get("images", 0.0) + len(index)
+            sums["images"] = sums.get("images", 0.0) + len(place)
         self._rows.clear()
 
 
@@ -268,7 +268,7 @@ def _set_up(run: Run) -> _Loop:
     import torch
 
     from segdec.data.loader import training_loader
-    from segdec.network import build_network
+    from segdec.network import build_network, to_channels_last
     from segdec.sampling import EpochSampler
 
     config = run.config.train
@@ -287,7 +287,8 @@ def _set_up(run: Run) -> _Loop:
         config.seed,
         gradient_scale=0.0 if config.gradient_adjustment else 1.0,
         context=choose_context(config, run.config.network),
-    ).to(memory_format=torch.channels_last)
+    )
+    to_channels_last(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)
     model, optimizer = accelerator.prepare(network, optimizer)
     if config.compile:
