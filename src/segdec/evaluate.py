@@ -7,13 +7,15 @@ Thresholds come with the model, chosen on validation data; nothing here chooses 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.config import DataConfig
+from segdec.data import open_dataset
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
 from segdec.files import atomic_write
@@ -28,6 +30,8 @@ from segdec.metrics import (
 )
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import Tile, draw_contact_sheet, draw_curves
+from segdec.predict import Predictor, predict_files
+from segdec.runs import open_run
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample
 
@@ -106,6 +110,66 @@ def evaluate_predictions(
         tally=tally,
         tiles=tuple(tiles),
     )
+
+
+def evaluate_run(
+    folder: Path,
+    data: Path | None = None,
+    part: str = "test",
+    watch: Callable[[int, int], None] | None = None,
+) -> Evaluation:
+    """Predict and judge the test part of a run, or a whole data set.
+
+    Parameters
+    ----------
+    folder
+        A run folder, or a model folder.
+    data
+        None judges the test part of the run's own split. A data set judges its published test part, or
+        all of it where none is published.
+    part
+        Name of what is judged, for the rows.
+    watch
+        Called with (images judged, images in all).
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        If there is nothing to judge.
+    ModelError
+        If the folder holds no model.
+    """
+    predictor = Predictor(folder)
+    samples = _samples_to_judge(folder, data)
+
+    def pairs() -> Iterator[tuple[Sample, Prediction | ImageError]]:
+        found = predict_files(predictor, [sample.image for sample in samples])
+        for done, (sample, prediction) in enumerate(zip(samples, found, strict=True), start=1):
+            yield sample, prediction if isinstance(prediction, Prediction) else ImageError(prediction.reason)
+            if watch is not None:
+                watch(done, len(samples))
+
+    return evaluate_predictions(pairs(), predictor.threshold, predictor.pixel_threshold, part)
+
+
+def _samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
+    config = DataConfig()
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if data is None or str(data.resolve()) == run.meta["data"]:
+            if not run.split.test:
+                raise DataError(f"the split of {folder} has no test part; name a data set to judge")
+            return run.split.test
+        config = run.config.data
+    if data is None:
+        raise DataError(f"{folder} is a model without data of its own; write: segdec evaluate {folder} DATA")
+    dataset = open_dataset(data, config)
+    published = [sample for sample in dataset if sample.part == "test"]
+    return published or dataset.samples
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:

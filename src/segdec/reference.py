@@ -124,8 +124,8 @@ def _load(path: Path) -> dict[str, Tensor]:
         AttributeError,
     ) as error:
         raise ModelError(
-            f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state dictionary saved"
-            " by torch.save"
+            f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state dictionary"
+            " saved by torch.save"
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ModelError(
@@ -168,8 +168,8 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
             )
     if shapes["volume.0"][1] not in (1, 3):
         raise ModelError(
-            f"{path}: volume.0.0.weight is {shapes['volume.0']}, for images of {shapes['volume.0'][1]} channels;"
-            " grey (1) and colour (3) are read"
+            f"{path}: volume.0.0.weight is {shapes['volume.0']}, for images of {shapes['volume.0'][1]}"
+            " channels; grey (1) and colour (3) are read"
         )
     try:
         return NetworkConfig(
@@ -183,8 +183,8 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
     except ValidationError as error:
         problem = error.errors()[0]
         raise ModelError(
-            f"{path}: its shapes make {problem['loc'][0]} {problem['input']}, which cannot be; give a checkpoint"
-            " of the reference implementation"
+            f"{path}: its shapes make {problem['loc'][0]} {problem['input']}, which cannot be; give a"
+            " checkpoint of the reference implementation"
         ) from error
 
 
@@ -200,8 +200,8 @@ def _check_shapes(path: Path, tensors: dict[str, Tensor], config: NetworkConfig)
         expected = (1, *shape, 1, 1) if _is_norm(key) else shape
         if tuple(tensor.shape) != expected:
             raise ModelError(
-                f"{path}: {key} is {tuple(tensor.shape)}, expected {expected} beside its other weights; give a"
-                " checkpoint of the reference implementation"
+                f"{path}: {key} is {tuple(tensor.shape)}, expected {expected} beside its other weights; give"
+                " a checkpoint of the reference implementation"
             )
 
 

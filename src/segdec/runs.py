@@ -252,8 +252,8 @@ def _refuse_changes(stored: Config, config: Config) -> None:
         for key, value in values.items():
             if value != old[section][key] and key not in _MACHINE_SETTINGS.get(section, ()):
                 raise ConfigError(
-                    f"{section}.{key} was {old[section][key]!r} when the run began and cannot become {value!r};"
-                    " start a new run for that"
+                    f"{section}.{key} was {old[section][key]!r} when the run began and cannot become"
+                    f" {value!r}; start a new run for that"
                 )
 
 

@@ -34,7 +34,8 @@ def require_torch() -> None:
         import torch  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
-            f"this needs PyTorch, which is not installed ({error}); install it with: pip install 'segdec[train]'"
+            f"this needs PyTorch, which is not installed ({error}); install it with:"
+            " pip install 'segdec[train]'"
         ) from error
 
 

@@ -18,6 +18,7 @@ from segdec.imaging import to_unit
 from segdec.metrics import average_precision
 from segdec.model_io import ModelCard, Trained, write_model
 from segdec.network import SegDecNet, to_channels_last
+from segdec.predict import probabilities
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
 from segdec.thresholds import best_f1_threshold
@@ -103,7 +104,7 @@ def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:
     return network.to(device_type()).eval()
 
 
-def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float | None:
+def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
     """Return the threshold of best F1, None where only one class is there to choose it."""
     return best_f1_threshold(labels, scores) if 0 < labels.sum() < len(labels) else None
 
@@ -111,7 +112,7 @@ def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> f
 @torch.inference_mode()
 def _score(
     network: SegDecNet, samples: Sequence[Sample], config: Config, watch: Callable[[int, int], None]
-) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.bool_]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
     """Return image scores (n,), and of every annotated cell its score and whether it is defect."""
     scores, cells, targets = [], [], []
     for done, sample in enumerate(samples, start=1):
@@ -119,12 +120,12 @@ def _score(
         unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
         unit = unit.to(device_type(), memory_format=torch.channels_last)
         seg_logits, dec_logits = network(unit)
-        scores.append(float(dec_logits.sigmoid()))
+        scores.append(float(probabilities(dec_logits)[0, 0]))
         if not sample.weak:
-            cells.append(seg_logits.sigmoid().cpu().numpy().ravel())
+            cells.append(probabilities(seg_logits).astype(np.float32).ravel())
             targets.append(reduce_to_cells(mask.astype(np.float32)).ravel() >= 0.5)
         watch(done, len(samples))
-    return np.array(scores, np.float32), np.concatenate(cells), np.concatenate(targets)
+    return np.array(scores), np.concatenate(cells), np.concatenate(targets)
 
 
 def _labels(samples: Sequence[Sample]) -> NDArray[np.bool_]:

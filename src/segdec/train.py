@@ -133,11 +133,12 @@ def train(
             _save(loop, state)
 
     if is_main_process():
-        best = run.config.train.select == "best" and state.best_epoch is not None
-        weights = _checkpoint(run, "best" if best else "last")
-        epoch = state.best_epoch if best else run.config.train.epochs - 1
+        name, chosen = "last", run.config.train.epochs - 1
+        if run.config.train.select == "best" and state.best_epoch is not None:
+            name, chosen = "best", state.best_epoch
+        weights = _checkpoint(run, name)
         write_trained_model(
-            run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of))
+            run, weights, chosen, lambda n, of: tell(Progress("choosing the threshold", n, of))
         )
     loop.accelerator.wait_for_everyone()
     return run

@@ -1,0 +1,254 @@
+"""The command line: parse, call one function, print. The only place that prints."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Literal, NoReturn
+
+import typer
+
+from segdec import __version__
+from segdec.cli.screen import bar, err, evaluation_lines, out, renderer, trained_lines, training_bars
+from segdec.errors import PARTIAL, SegdecError
+
+app = typer.Typer(
+    help="Find surface defects with few labelled parts.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+
+Sets = Annotated[
+    list[str] | None,
+    typer.Option("--set", metavar="KEY=VALUE", help="One setting, e.g. train.epochs=5; may be repeated."),
+]
+
+
+def main() -> NoReturn:
+    """Run the command line; errors that segdec raises on purpose become one line and an exit code."""
+    debug = "--debug" in sys.argv
+    arguments = _repeat("--folds", [argument for argument in sys.argv[1:] if argument != "--debug"])
+    try:
+        app(arguments, prog_name="segdec", standalone_mode=True)
+    except SegdecError as error:
+        if debug:
+            raise
+        err.print(f"Error: {error}", style="red", markup=False)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        if debug:
+            raise
+        err.print("Stopped.")
+        sys.exit(130)
+    sys.exit(0)
+
+
+def _show_version(wanted: bool) -> None:
+    if wanted:
+        out.print(f"segdec {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Show the version.")
+    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+) -> None:
+    pass
+
+
+@app.command()
+def quickstart(
+    folder: Annotated[Path, typer.Option("--out", help="Where everything is written.")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(min=0, help="Decides the data and the training.")] = 0,
+) -> None:
+    """Make a data set, train on it, evaluate, predict: everything once, in minutes."""
+    from segdec.quickstart import quickstart as make
+
+    with training_bars() as watch:
+        summary = make(folder, seed, watch)
+    for line in summary:
+        out.print(line, markup=False)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set; not needed with --resume.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings of the paper (dagm, kolektor, kolektor2, severstal) or a TOML file."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; runs/NAME of the data set if left out.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    splits: Annotated[Path | None, typer.Option(help="File of published splits (.json, .pyb).")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of the split.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="An unreadable image is an error.")] = False,
+    settings: Sets = None,
+) -> None:
+    """Train a network on a data set."""
+    from segdec.config import load_config
+    from segdec.data import describe, open_dataset
+    from segdec.runtime import is_main_process
+    from segdec.train import train as run_training
+
+    given = [*(settings or [])]
+    named = {"data.splits": splits, "data.fold": fold, "train.precision": precision}
+    given += [f"{key}={value}" for key, value in named.items() if value is not None]
+    if strict:
+        given.append("data.strict=true")
+    folder = folder or Path("runs") / (data.resolve().name if data is not None else "run")
+    config = load_config(recipe, tuple(given))
+    if data is not None and not resume and is_main_process():
+        for line in describe(open_dataset(data, config.data)):
+            out.print(line, markup=False)
+    try:
+        with training_bars() as watch:
+            run = run_training(
+                data, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
+            )
+    except KeyboardInterrupt:
+        err.print(f"Stopped; go on with: segdec train --resume --out {folder}")
+        raise typer.Exit(130) from None
+    if is_main_process():
+        for line in trained_lines(run):
+            out.print(line, markup=False)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[Path, typer.Argument(help="Run folder or model folder.", show_default=False)],
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set; the run's own test part if left out.", show_default=False)
+    ] = None,
+    folds: Annotated[
+        list[Path] | None,
+        typer.Option("--folds", help="Further runs of one cross-validation; may be repeated."),
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Where the results go; the run folder if left out.")
+    ] = None,
+) -> None:
+    """Measure a model on data it has not seen."""
+    from segdec.evaluate import evaluate_run, join_folds, write_evaluation
+
+    runs = list(dict.fromkeys([model, *(folds or [])]))
+    folder = folder or (model if len(runs) == 1 else model.parent / "folds")
+    with bar("evaluating") as tell:
+        if len(runs) == 1:
+            evaluation = evaluate_run(model, data, watch=tell)
+        else:
+            parts = [evaluate_run(run, data, run.name, tell) for run in runs]
+            evaluation = join_folds(parts)
+    write_evaluation(evaluation, folder)
+    for line in evaluation_lines(evaluation):
+        out.print(line, markup=False)
+    out.print(f"Written to {folder}: metrics.json, scores.csv, curves.png, contact_sheet.png", markup=False)
+    if evaluation.skipped:
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def predict(
+    model: Annotated[Path, typer.Argument(help="Model folder or run folder.", show_default=False)],
+    images: Annotated[
+        list[str], typer.Argument(help='Files, folders, patterns, or "-" for a list on standard input.')
+    ],
+    form: Annotated[str, typer.Option("--format", help="jsonl or csv.")] = "jsonl",
+    target: Annotated[
+        Path | None, typer.Option("--out", help="File for the results; standard output if left out.")
+    ] = None,
+    overlays: Annotated[
+        Path | None, typer.Option(help="Folder for images with the found defects drawn in.")
+    ] = None,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one pass through the network.")] = 1,
+    threshold: Annotated[
+        float | None, typer.Option(min=0, max=1, help="Decide at this score instead of the model's.")
+    ] = None,
+) -> None:
+    """Score images, decide, and say where the defects are."""
+    from segdec.files import atomic_write
+    from segdec.predict import Predictor, Unreadable, find_images, predict_files
+    from segdec.results import overlay_paths, write_overlay
+
+    render = renderer(form)
+    predictor = Predictor(model)
+    if threshold is not None:
+        predictor.threshold = threshold
+    paths = find_images(images, sys.stdin)
+    targets = overlay_paths(paths, overlays) if overlays is not None else []
+    lines: list[str] = [render.head] if render.head else []
+    unreadable = 0
+    if target is None:
+        sys.stdout.write("".join(lines))
+    with bar("predicting") as tell:
+        for done, result in enumerate(predict_files(predictor, paths, batch), start=1):
+            if isinstance(result, Unreadable):
+                unreadable += 1
+            elif targets:
+                write_overlay(result, targets[done - 1])
+            if target is None:
+                sys.stdout.write(render.row(result))
+            else:
+                lines.append(render.row(result))
+            tell(done, len(paths))
+    if target is not None:
+        atomic_write(target, "".join(lines).encode())
+    if unreadable:
+        err.print(f"{unreadable} of {len(paths)} images could not be used; their rows say why.")
+        raise typer.Exit(PARTIAL)
+
+
+@app.command("import-reference")
+def import_reference(
+    weights: Annotated[Path, typer.Argument(help="Checkpoint of the reference implementation (.pth).")],
+    folder: Annotated[Path, typer.Option("--to", help="Model folder to write.")],
+    image_size: Annotated[tuple[int, int], typer.Option(help="Height and width that it was trained at.")],
+) -> None:
+    """Turn a checkpoint of the reference implementation into a model folder."""
+    from segdec.reference import import_reference as bring
+
+    bring(weights, image_size, folder)
+    out.print(
+        f"Model written to {folder}. Its threshold is a mere 0.5: choose one on data of yours.", markup=False
+    )
+
+
+@app.command()
+def benchmark(
+    what: Annotated[Literal["train", "predict"], typer.Argument(help="train or predict.")],
+    image_size: Annotated[tuple[int, int], typer.Option(help="Height and width.")] = (512, 512),
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16 (training only).")] = "auto",
+    context: Annotated[str, typer.Option(help="auto, direct or spectral.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
+    runs: Annotated[int, typer.Option(min=3, help="Timed runs; the median is shown.")] = 7,
+) -> None:
+    """Time the paper's network on this machine: step or image, waiting for data, peak memory."""
+    from segdec.benchmark import benchmark_predict, benchmark_train
+
+    with bar("timing") as tell:
+        measure = benchmark_train if what == "train" else benchmark_predict
+        lines = measure(image_size, precision, context, compiled, runs, tell)
+    for line in lines:
+        out.print(line, markup=False)
+
+
+def _repeat(option: str, arguments: list[str]) -> list[str]:
+    """Let one option take several values: ``--folds a b`` becomes ``--folds a --folds b``."""
+    repeated: list[str] = []
+    taking = False
+    for argument in arguments:
+        if argument.startswith("-"):
+            taking = argument == option
+            if taking:
+                continue
+        repeated += [option, argument] if taking else [argument]
+    return repeated

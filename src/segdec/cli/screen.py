@@ -1,0 +1,187 @@
+"""What the command line shows: progress bars, summaries, result rows."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from segdec.errors import ConfigError
+
+if TYPE_CHECKING:
+    from segdec.evaluation import Evaluation
+    from segdec.metrics import Metric
+    from segdec.predict import Unreadable
+    from segdec.runs import Run
+    from segdec.train import Progress as Training
+    from segdec.types import Prediction
+
+out = Console(highlight=False, soft_wrap=True)
+err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+@contextmanager
+def bar(what: str) -> Generator[Callable[[int, int], None], None, None]:
+    """Show a bar while something counts up; gone when it has ended.
+
+    Parameters
+    ----------
+    what
+        Its title.
+
+    Yields
+    ------
+    callable
+        To be called with (done, total).
+    """
+    with _bars() as progress:
+        task = progress.add_task(what, total=None)
+        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+
+@contextmanager
+def training_bars() -> Generator[Callable[[Training], None], None, None]:
+    """Show where a training stands: epoch, step, losses, rate and the time that is left.
+
+    Yields
+    ------
+    callable
+        To be called with each `segdec.train.Progress`.
+    """
+    with _bars() as progress:
+        whole = progress.add_task("all epochs", total=None, visible=False)
+        stage = progress.add_task("reading", total=None)
+
+        def show(now: Training) -> None:
+            if now.stage == "training":
+                steps = now.epoch * now.total + now.done
+                progress.update(whole, completed=steps, total=now.epochs * now.total, visible=True)
+            progress.update(stage, description=_title(now), completed=now.done, total=now.total)
+
+        yield show
+
+
+def _bars() -> Progress:
+    return Progress(
+        TextColumn("{task.description}"),
+        BarColumn(bar_width=24),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(elapsed_when_finished=True),
+        console=err,
+        transient=True,
+    )
+
+
+def _title(now: Training) -> str:
+    if now.stage != "training" or now.losses is None:
+        return now.stage
+    seg, dec = now.losses["seg_loss"], now.losses["dec_loss"]
+    return f"epoch {now.epoch + 1}/{now.epochs}  segmentation {seg:.4f}  decision {dec:.4f}"
+
+
+def trained_lines(run: Run) -> list[str]:
+    """Say what a training left behind, and what to do next.
+
+    Parameters
+    ----------
+    run
+        A finished run.
+
+    Returns
+    -------
+    list of str
+    """
+    card = json.loads((run.model / "model.json").read_text(encoding="utf-8"))
+    where = {
+        "validation": "chosen on the validation part",
+        "train": "chosen on the training part, as the split leaves no validation part",
+        "default": "not chosen: no part holds both good and defective images",
+    }[card["threshold_from"]]
+    lines = [f"Model written to {run.model}; threshold {card['threshold']:.4f}, {where}."]
+    unreadable = run.meta["unreadable"]
+    if unreadable:
+        lines.append(f"{len(unreadable)} files could not be used and were left out:")
+        lines += [f"  {name}: {reason}" for name, reason in unreadable.items()]
+    lines.append(f"Next: segdec evaluate {run.folder}")
+    return lines
+
+
+def evaluation_lines(evaluation: Evaluation) -> list[str]:
+    """Say what an evaluation found, in the words of the factory first.
+
+    Parameters
+    ----------
+    evaluation
+        Of a run, a model, or joined folds.
+
+    Returns
+    -------
+    list of str
+    """
+    counts, best = evaluation.image.at_threshold, evaluation.image.best_f1_on_test
+    lines = [
+        f"{len(evaluation.rows)} images: {counts.tp + counts.fn} defective, {counts.fp + counts.tn} good",
+        f"escapes {counts.fn} of {counts.tp + counts.fn}, overkill {counts.fp} of {counts.fp + counts.tn}"
+        " at the model's threshold",
+        f"image AP {_value(evaluation.image.ap)}, AUROC {_value(evaluation.image.auroc)},"
+        f" AP (trapezoid) {_value(evaluation.image.ap_trapezoid)}",
+        f"pixel AP {_value(evaluation.pixel.ap)}, AUPRO {_value(evaluation.pixel.aupro)},"
+        f" Dice {_value(evaluation.pixel.dice)}",
+    ]
+    if best.fp is not None:
+        lines.append(f"for comparison with the paper, best F1 on test: FP {best.fp}, FN {best.fn}")
+    if evaluation.skipped:
+        lines.append(f"{len(evaluation.skipped)} files could not be used:")
+        lines += [f"  {reason}" for reason in evaluation.skipped.values()]
+    return lines
+
+
+def _value(metric: Metric) -> str:
+    return f"{metric.value:.4f}" if metric.value is not None else f"undefined ({metric.reason})"
+
+
+@dataclass(frozen=True)
+class Renderer:
+    """How results become text: a head line (or none), and a line for each result."""
+
+    head: str
+    row: Callable[[Prediction | Unreadable], str]
+
+
+def renderer(form: str) -> Renderer:
+    """Return how results are written.
+
+    Parameters
+    ----------
+    form
+        "jsonl" or "csv".
+
+    Returns
+    -------
+    Renderer
+
+    Raises
+    ------
+    ConfigError
+        For another form.
+    """
+    from segdec.results import CSV_FIELDS, to_csv_row, to_json
+
+    if form == "jsonl":
+        return Renderer("", lambda result: json.dumps(to_json(result), ensure_ascii=False) + "\n")
+    if form != "csv":
+        raise ConfigError(f'--format is jsonl or csv, got "{form}"')
+
+    def line(values: list[object]) -> str:
+        text = io.StringIO()
+        csv.writer(text, lineterminator="\n").writerow(values)
+        return text.getvalue()
+
+    return Renderer(line(list(CSV_FIELDS)), lambda result: line(list(to_csv_row(result).values())))
