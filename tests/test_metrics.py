@@ -125,8 +125,8 @@ def test_confusion(case, threshold):
     tn, fp, fn, tp = reference.confusion_matrix(labels, called, labels=[False, True]).ravel()
     assert (counts.tp, counts.fp, counts.fn, counts.tn) == (tp, fp, fn, tn)
     assert counts.accuracy.value == pytest.approx(reference.accuracy_score(labels, called))
-    assert counts.f1.value == pytest.approx(reference.f1_score(labels, called, zero_division=0.0))
-    assert counts.iou.value == pytest.approx(reference.jaccard_score(labels, called, zero_division=0.0))
+    assert counts.f1.value == pytest.approx(reference.f1_score(labels, called))
+    assert counts.iou.value == pytest.approx(reference.jaccard_score(labels, called))
     assert counts + counts == confusion(labels * 2, scores * 2, threshold)
 
 
@@ -153,8 +153,13 @@ def test_confusion_of_nothing_is_undefined():
     for metric in (nothing.accuracy, nothing.f1, nothing.iou):
         assert metric.value is None
         assert metric.reason
-    assert Confusion(0, 0, 0, 9).f1.value is None
-    assert Confusion(0, 1, 0, 9).f1.value == 0
+
+
+@pytest.mark.parametrize("false_calls", [0, 1])
+def test_f1_and_iou_need_a_defect(false_calls):
+    counts = Confusion(0, false_calls, 0, 9)
+    assert counts.f1 == counts.iou == Metric(None, "there is no defect")
+    assert Confusion(0, false_calls, 1, 9).f1.value == 0
 
 
 def test_curves_need_their_classes():

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -99,17 +100,8 @@ def evaluate_predictions(
     if not rows:
         first = next(iter(skipped.values()), "there are no images")
         raise DataError(f"nothing to evaluate: {len(skipped)} images skipped, none left ({first})")
-    return Evaluation(
-        rows=tuple(rows),
-        image=_image_metrics(rows),
-        pixel=_pixel_metrics(tally, without_mask),
-        thresholds={part: threshold},
-        pixel_thresholds={part: pixel_threshold},
-        without_mask=without_mask,
-        skipped=skipped,
-        tally=tally,
-        tiles=tuple(tiles),
-    )
+    thresholds, pixel_thresholds = {part: threshold}, {part: pixel_threshold}
+    return _summarise(rows, tally, tiles, thresholds, pixel_thresholds, without_mask, skipped)
 
 
 def evaluate_run(
@@ -210,21 +202,16 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
     for evaluation in evaluations[1:]:
         tally = tally.merged(evaluation.tally)
     rows = [row for evaluation in evaluations for row in evaluation.rows]
-    without_mask = sum(evaluation.without_mask for evaluation in evaluations)
-    return Evaluation(
-        rows=tuple(rows),
-        image=_image_metrics(rows),
-        pixel=_pixel_metrics(tally, without_mask),
-        thresholds={part: t for evaluation in evaluations for part, t in evaluation.thresholds.items()},
-        pixel_thresholds={
-            part: t for evaluation in evaluations for part, t in evaluation.pixel_thresholds.items()
-        },
-        without_mask=without_mask,
-        skipped={name: reason for evaluation in evaluations for name, reason in evaluation.skipped.items()},
-        tally=tally,
-        tiles=tuple(_closest([tile for evaluation in evaluations for tile in evaluation.tiles])),
-        folds=folds,
+    joined = _summarise(
+        rows,
+        tally,
+        _closest([tile for evaluation in evaluations for tile in evaluation.tiles]),
+        {fold: value for evaluation in evaluations for fold, value in evaluation.thresholds.items()},
+        {fold: value for evaluation in evaluations for fold, value in evaluation.pixel_thresholds.items()},
+        sum(evaluation.without_mask for evaluation in evaluations),
+        {name: reason for evaluation in evaluations for name, reason in evaluation.skipped.items()},
     )
+    return replace(joined, folds=folds)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -253,6 +240,28 @@ def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
     thresholds = list(evaluation.thresholds.values())
     atomic_write(folder / "curves.png", draw_curves(labels, scores, decisions, thresholds))
     atomic_write(folder / "contact_sheet.png", draw_contact_sheet(evaluation.tiles))
+
+
+def _summarise(
+    rows: Sequence[Row],
+    tally: PixelTally,
+    tiles: Sequence[Tile],
+    thresholds: dict[str, float],
+    pixel_thresholds: dict[str, float],
+    without_mask: int,
+    skipped: dict[str, str],
+) -> Evaluation:
+    return Evaluation(
+        rows=tuple(rows),
+        image=_image_metrics(rows),
+        pixel=_pixel_metrics(tally, without_mask),
+        thresholds=thresholds,
+        pixel_thresholds=pixel_thresholds,
+        without_mask=without_mask,
+        skipped=skipped,
+        tally=tally,
+        tiles=tuple(tiles),
+    )
 
 
 def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:

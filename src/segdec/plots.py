@@ -20,6 +20,9 @@ INK = "#2b2d33"
 FAINT = "#9a9da6"
 _OUTLINE = (244, 208, 63)  # yellow stands out on grey and on the score's red alike
 _DPI = 150
+_SHEET_WIDTH = 12.5  # inches, as the next two
+_HEADING = 0.47
+_CAPTION = 0.4
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +85,7 @@ def draw_curves(
     figure = _new_figure(12.5, 4.1)
     left, middle, right = figure.subplots(1, 3)
     found, false = decisions[labels], decisions[~labels]
+    chosen = "at the threshold" if len(set(thresholds)) == 1 else "at the folds' thresholds"
     ap, area = average_precision(labels, scores), auroc(labels, scores)
 
     _frame(left, "Precision and recall", "recall", "precision")
@@ -92,7 +96,7 @@ def draw_curves(
         # AP is the area under these steps: P_n holds from R_(n-1) to R_n
         left.step(recall, precision, where="pre", color=INK, linewidth=1.8)
         if decisions.any():
-            _operating_point(left, found.mean(), labels[decisions].mean())
+            _operating_point(left, found.mean(), labels[decisions].mean(), chosen, "lower left")
         _corner(left, f"AP {ap.value:.3f}", "left")
 
     _frame(middle, "ROC", "false positive rate", "true positive rate")
@@ -102,7 +106,7 @@ def draw_curves(
         fpr, tpr, _ = roc_curve(labels, scores)
         middle.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (4, 4)))
         middle.plot(fpr, tpr, color=INK, linewidth=1.8)
-        _operating_point(middle, false.mean(), found.mean())
+        _operating_point(middle, false.mean(), found.mean(), chosen, "lower right")
         _corner(middle, f"AUROC {area.value:.3f}", "right")
 
     _draw_histogram(right, scores[labels], scores[~labels], sorted(set(thresholds)))
@@ -137,29 +141,30 @@ def draw_contact_sheet(tiles: Sequence[Tile]) -> bytes:
     pairs = {id(tile): _side_by_side(tile) for tile in tiles}
     # the sheet is laid out for the typical image; others keep their shape within their cell
     aspect = float(np.median([pair.shape[1] / pair.shape[0] for pair in pairs.values()]))
-    columns = 6 if aspect < 1.2 else 3 if aspect < 3 else 2
-    width = 12.5
-    cell_width = width / columns
-    cell_height = min(cell_width * 0.94 / aspect, 5.0) + 0.5
+    columns = 6 if aspect < 1.2 else 3
+    cell_width = _SHEET_WIDTH / columns
+    cell_height = min(0.94 * cell_width / aspect, 5.0) + _CAPTION + 0.15
     rows = [-(-len(members) // columns) for _, members in groups]
-    heading = 0.5
-    height = sum(heading + count * cell_height for count in rows) + 0.1
-    figure = _new_figure(width, height, constrained=False)
+    height = sum(_HEADING + count * cell_height for count in rows)
+    figure = _new_figure(_SHEET_WIDTH, height, constrained=False)
+    margin = 0.03 * cell_width  # inches, as all lengths here; `top` is measured from the upper edge
     top = 0.0
     for (title, members), count in zip(groups, rows, strict=True):
-        figure.text(
-            0.03 * cell_width / width, 1 - (top + 0.3) / height, title, fontsize=13, color=INK, weight="bold"
-        )
-        top += heading
+        y = 1 - (top + 0.33) / height
+        figure.text(margin / _SHEET_WIDTH, y, title, fontsize=13, color=INK, weight="bold")
+        if top == 0:
+            legend = "yellow outline: marked defect     red: score map"
+            figure.text(1 - margin / _SHEET_WIDTH, y, legend, fontsize=9, color=FAINT, ha="right")
+        top += _HEADING
         for number, tile in enumerate(members):
             row, column = divmod(number, columns)
             box = (
-                (column + 0.03) * cell_width / width,
-                1 - (top + (row + 1) * cell_height - 0.06) / height,
-                0.94 * cell_width / width,
-                (cell_height - 0.5) / height,
+                (column * cell_width + margin) / _SHEET_WIDTH,
+                1 - (top + (row + 1) * cell_height - 0.15) / height,
+                (cell_width - 2 * margin) / _SHEET_WIDTH,
+                (cell_height - _CAPTION - 0.15) / height,
             )
-            _draw_tile(figure.add_axes(box), tile, pairs[id(tile)], limit=int(cell_width * 11))
+            _draw_tile(figure.add_axes(box), tile, pairs[id(tile)], limit=int(cell_width * 14))
         top += count * cell_height
     return _png(figure)
 
@@ -182,11 +187,26 @@ def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> No
         fontsize=9.5,
         color=DEFECT if wrong else INK,
         weight="bold" if wrong else "normal",
-        pad=14,
+        pad=13,
     )
     axes.annotate(
-        name, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7.5, color=FAINT
+        _drawable(name),
+        (0, 1),
+        (0, 4),
+        xycoords="axes fraction",
+        textcoords="offset points",
+        fontsize=7.5,
+        color=FAINT,
+        parse_math=False,  # a $ in a file name is a $
     )
+
+
+def _drawable(text: str) -> str:
+    """Replace what the font cannot draw, of which matplotlib would warn once per letter."""
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in text)
 
 
 def _side_by_side(tile: Tile) -> NDArray[np.uint8]:
@@ -207,23 +227,22 @@ def _draw_histogram(
     axes: Any, defective: NDArray[np.float64], good: NDArray[np.float64], thresholds: Sequence[float]
 ) -> None:
     _frame(axes, "Scores", "score", "images")
-    for name, values, color in (("good", good, GOOD), ("defective", defective, DEFECT)):
-        axes.hist(
-            values,
-            bins=np.linspace(0, 1, 41),
-            color=color,
-            alpha=0.75,
-            label=f"{name} ({len(values)})",
-            log=True,
-        )
-    for number, threshold in enumerate(thresholds):
-        name = f"threshold {threshold:.3f}" if len(thresholds) == 1 else "thresholds of the folds"
-        axes.axvline(
-            threshold, color=INK, linewidth=1.2, linestyle=(0, (3, 2)), label=name if not number else None
-        )
-    # a single image must be seen too; room for the legend above the bars
-    axes.set_ylim(0.6, max(axes.get_ylim()[1], 2.0) ** 1.35)
+    counts, _, _ = axes.hist(
+        [good, defective],
+        bins=np.linspace(0, 1, 21),
+        color=[GOOD, DEFECT],
+        label=[f"good ({len(good)})", f"defective ({len(defective)})"],
+        rwidth=0.9,
+        log=True,
+    )
+    label = f"threshold {thresholds[0]:.3f}" if len(thresholds) == 1 else "thresholds of the folds"
+    for threshold in thresholds:
+        axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (3, 2)), ymax=0.76, label=label)
+        label = "_"  # one entry in the legend is enough
+    # a bar of one image must show, and the legend needs room above the bars
+    axes.set_ylim(0.7, 0.7 * (max(10, np.max(counts)) / 0.7) ** (1 / 0.74))
     axes.yaxis.set_major_formatter("{x:.0f}")
+    axes.minorticks_off()
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center")
 
 
@@ -254,12 +273,20 @@ def _frame(axes: Any, title: str, x: str, y: str) -> None:
         spine.set_color(FAINT)
 
 
-def _operating_point(axes: Any, x: float, y: float) -> None:
+def _operating_point(axes: Any, x: float, y: float, label: str, corner: str) -> None:
     axes.plot(
-        x, y, "o", color=DEFECT, markersize=8, markeredgecolor="white", markeredgewidth=1.2, clip_on=False,
-        zorder=3, label="at the threshold",
-    )  # fmt: skip
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center", handletextpad=0.2)
+        x,
+        y,
+        "o",
+        color=DEFECT,
+        markersize=8,
+        markeredgecolor="white",
+        markeredgewidth=1.2,
+        clip_on=False,
+        zorder=3,
+        label=label,
+    )
+    axes.legend(frameon=False, fontsize=9.5, labelcolor=INK, loc=corner, handletextpad=0.1, borderaxespad=0.6)
 
 
 def _corner(axes: Any, text: str, side: str) -> None:

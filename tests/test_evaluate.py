@@ -1,0 +1,245 @@
+"""An evaluation says what the predictions are worth, and its files hold it."""
+
+import csv
+import gc
+import json
+import math
+import weakref
+
+import cv2
+import numpy as np
+import pytest
+
+from segdec.errors import DataError, ImageError, MissingExtraError, ModelError, OutputError
+from segdec.evaluate import TILES, evaluate_predictions, join_folds, write_evaluation
+from segdec.evaluation import Row, to_json
+from segdec.metrics import Confusion, Metric
+from segdec.types import Prediction, Sample
+
+SIZE = (48, 32)
+FILES = ["contact_sheet.png", "curves.png", "metrics.json", "scores.csv"]
+
+
+@pytest.fixture
+def make_pair(tmp_path):
+    """Write an image (and its mask) and pair it with a prediction whose map is the given one or good."""
+
+    def make(name, label, score, *, seen=True, masked=True, mask_size=SIZE):
+        (tmp_path / "in").mkdir(exist_ok=True)
+        image, mask_file = tmp_path / "in" / name, tmp_path / "in" / f"mask {name}"
+        mask = np.zeros(mask_size, np.uint8)
+        if label:
+            mask[10:20, 5:15] = 255
+        for path, array in ((image, np.full(SIZE, 120, np.uint8)), (mask_file, mask)):
+            path.write_bytes(cv2.imencode(".png", array)[1].tobytes())
+        score_map = np.full(SIZE, 0.1, np.float32)
+        if label and seen:
+            score_map[10:20, 5:15] = 0.9
+        sample = Sample(name, image, label, mask_file if masked and label else None)
+        return sample, Prediction(name, score, score >= 0.5, 0.5, (), score_map)
+
+    return make
+
+
+@pytest.fixture
+def pairs(make_pair):
+    """Two defects, one missed; three good images, one false alarm."""
+    return [
+        make_pair("a.png", True, 0.9),
+        make_pair("b.png", True, 0.3, seen=False),
+        make_pair("c.png", False, 0.6),
+        make_pair("d.png", False, 0.2),
+        make_pair("ü $e$ 好.png", False, 0.1),
+    ]
+
+
+def test_image_metrics_worked_out_by_hand(pairs):
+    evaluation = evaluate_predictions(pairs, threshold=0.5, pixel_threshold=0.5)
+    image = evaluation.image
+    assert evaluation.rows[1] == Row("b.png", True, 0.3, 0.5, False, "test")
+    # from the top: defect, good, defect, good, good
+    assert image.ap.value == pytest.approx((1 + 2 / 3) / 2)
+    assert image.ap_trapezoid.value == pytest.approx(0.5 * 1 + 0.5 * (1 / 2 + 2 / 3) / 2)
+    assert image.auroc.value == pytest.approx(5 / 6)
+    assert image.at_threshold == Confusion(tp=1, fp=1, fn=1, tn=2)
+    assert image.at_threshold.accuracy.value == 0.6
+    # 3 called, 2 of them rightly: 4 / (3 + 2); the threshold stands between 0.3 and 0.2
+    assert image.best_f1_on_test.f1.value == pytest.approx(0.8)
+    assert image.best_f1_on_test.threshold == pytest.approx(0.25)
+    assert image.best_f1_on_test[2:] == (1, 0)
+
+
+def test_pixel_metrics_worked_out_by_hand(pairs):
+    pixel = evaluate_predictions(pairs, 0.5, 0.5).pixel
+    # one of two defects of 100 pixels is covered exactly
+    assert pixel.iou.value == 0.5
+    assert pixel.dice.value == pytest.approx(2 / 3)
+    found = [(row.min_area, *row[2:]) for row in pixel.size_recall if row.defects]
+    assert found == [(64, 2, 1, 1)]
+
+
+def test_the_threshold_given_decides_and_a_tie_is_a_defect(pairs):
+    rows = evaluate_predictions(pairs, 0.6, 0.5).rows
+    assert [row.decision for row in rows] == [True, False, True, False, False]
+
+
+def test_images_without_mask_count_at_image_level_only(pairs, make_pair):
+    whole = evaluate_predictions(pairs, 0.5, 0.5)
+    weak = evaluate_predictions([*pairs, make_pair("f.png", True, 0.8, masked=False)], 0.5, 0.5)
+    assert (weak.without_mask, weak.tally.maps, len(weak.rows)) == (1, 5, 6)
+    assert weak.pixel.iou == whole.pixel.iou
+    only = [pair for pair in pairs if not pair[0].label] + [make_pair("f.png", True, 0.8, masked=False)]
+    pixel = evaluate_predictions(only, 0.5, 0.5).pixel
+    for metric in (pixel.ap, pixel.auroc, pixel.aupro, pixel.iou, pixel.dice):
+        assert metric == Metric(None, "no defective image has a mask")
+
+
+def test_skipped_images_and_masks_are_listed(pairs, make_pair):
+    unreadable = (pairs[0][0], ImageError("a.png is empty"))
+    wrong_mask = make_pair("g.png", True, 0.7, mask_size=(8, 8))
+    evaluation = evaluate_predictions([unreadable, *pairs[1:], wrong_mask], 0.5, 0.5)
+    assert [row.name for row in evaluation.rows][-1] == "g.png"
+    assert len(evaluation.rows) == 5
+    assert evaluation.skipped["a.png"] == "a.png is empty"
+    assert evaluation.skipped["g.png"].startswith("judged without its mask: ")
+    assert evaluation.without_mask == 1
+
+
+def test_nothing_left_to_judge():
+    with pytest.raises(DataError, match="nothing to evaluate"):
+        evaluate_predictions([], 0.5, 0.5)
+
+
+@pytest.mark.parametrize("label", [True, False])
+def test_one_class_only(make_pair, label, tmp_path):
+    evaluation = evaluate_predictions(
+        [make_pair("a.png", label, 0.7), make_pair("b.png", label, 0.2)], 0.5, 0.5
+    )
+    tree = to_json(evaluation)
+    reason = "there is nothing without defect" if label else "there is no defect"
+    for name in ("ap", "ap_trapezoid", "auroc"):
+        assert tree["image"][name] is None
+        assert tree["undefined"][f"image.{name}"] == reason
+    assert tree["image"]["best_f1_on_test"] == {"f1": None, "threshold": None, "fp": None, "fn": None}
+    assert tree["image"]["at_threshold"]["accuracy"] == 0.5
+    write_evaluation(evaluation, tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+
+
+@pytest.mark.parametrize("place", ["score", "map"])
+def test_scores_that_are_no_numbers_name_the_image(make_pair, place):
+    sample, prediction = make_pair("a.png", True, math.nan if place == "score" else 0.5)
+    if place == "map":
+        prediction.score_map[3, 3] = math.nan
+    with pytest.raises(ModelError, match=r"gives a\.png the score"):
+        evaluate_predictions([(sample, prediction)], 0.5, 0.5)
+
+
+def test_score_maps_are_not_kept(make_pair):
+    alive = []
+
+    def stream():
+        for number in range(40):
+            sample, prediction = make_pair("a.png", number % 2 == 0, number / 40)
+            alive.append(weakref.ref(prediction.score_map))
+            yield sample, prediction
+
+    evaluate_predictions(stream(), 0.5, 0.5)
+    gc.collect()
+    # maps of the contact sheet only, which are this small here that they need not be reduced
+    assert sum(reference() is not None for reference in alive) <= 2 * TILES
+
+
+def test_the_contact_sheet_holds_the_worst_of_each_class(make_pair):
+    scores = np.linspace(0.05, 0.95, 2 * TILES)
+    given = [
+        make_pair(f"{label}{i}.png", label, float(s)) for label in (True, False) for i, s in enumerate(scores)
+    ]
+    tiles = evaluate_predictions(given, 0.5, 0.5).tiles
+    assert [tile.score for tile in tiles[:TILES]] == pytest.approx(scores[:TILES])
+    assert [tile.score for tile in tiles[TILES:]] == pytest.approx(scores[::-1][:TILES])
+    assert [tile.label for tile in tiles] == [True] * TILES + [False] * TILES
+
+
+def test_deep_images_are_shown_bright(make_pair):
+    sample, prediction = make_pair("a.png", False, 0.1)
+    dark = np.full(SIZE, 3000, np.uint16)
+    dark[0, 0] = 4000
+    sample.image.write_bytes(cv2.imencode(".png", dark)[1].tobytes())
+    (tile,) = evaluate_predictions([(sample, prediction)], 0.5, 0.5).tiles
+    assert tile.image.dtype == np.uint8
+    assert tile.image.max() == 255
+
+
+def test_files(pairs, tmp_path):
+    write_evaluation(evaluate_predictions(pairs, 0.5, 0.4), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == FILES
+    with (tmp_path / "out" / "scores.csv").open(encoding="utf-8", newline="") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[4]["name"] == "ü $e$ 好.png"
+    assert rows[0] == {
+        "name": "a.png", "label": "1", "score": "0.9", "threshold": "0.5", "decision": "1", "part": "test",
+    }  # fmt: skip
+    tree = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
+    assert tree["images"] == {
+        "judged": 5, "defective": 2, "good": 3, "defective_without_mask": 0, "skipped": 0,
+    }  # fmt: skip
+    assert tree["thresholds"] == {"test": 0.5}
+    assert tree["pixel_thresholds"] == {"test": 0.4}
+    assert tree["image"]["ap"] == pytest.approx(5 / 6)
+    assert tree["pixel"]["iou"] == 0.5
+    assert tree["undefined"] == {}
+    for name in ("curves.png", "contact_sheet.png"):
+        picture = cv2.imread(str(tmp_path / "out" / name))
+        assert picture.shape[1] == 1875
+        assert picture.std() > 1
+
+
+def test_a_place_that_cannot_be_written(pairs, tmp_path):
+    (tmp_path / "out").write_text("a file")
+    with pytest.raises(OutputError, match="cannot write"):
+        write_evaluation(evaluate_predictions(pairs, 0.5, 0.5), tmp_path / "out")
+
+
+def test_without_matplotlib_the_text_files_are_written(pairs, tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "matplotlib.figure", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'segdec\[train\]'"):
+        write_evaluation(evaluate_predictions(pairs, 0.5, 0.5), tmp_path / "out")
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == ["metrics.json", "scores.csv"]
+
+
+def test_folds_are_pooled_and_averaged_under_their_own_names(pairs, make_pair, tmp_path):
+    first = evaluate_predictions(pairs, 0.5, 0.5, part="fold 0")
+    more = [make_pair("x.png", True, 0.15), make_pair("y.png", False, 0.12), make_pair("z.png", False, 0.05)]
+    second = evaluate_predictions(more, 0.13, 0.95, part="fold 1")
+    joined = join_folds([first, second])
+    # pooled from the top: defect, good, defect, good, defect, good ...
+    assert joined.image.ap.value == pytest.approx((1 + 2 / 3 + 3 / 5) / 3)
+    assert joined.ap_mean.value == pytest.approx((5 / 6 + 1) / 2)
+    # each fold's own threshold: 1, 1, 1, 2 and 1, 0, 0, 2
+    assert joined.image.at_threshold == Confusion(tp=2, fp=1, fn=1, tn=4)
+    assert joined.tally.confusion == first.tally.confusion + second.tally.confusion
+    assert joined.thresholds == {"fold 0": 0.5, "fold 1": 0.13}
+    assert [row.part for row in joined.rows] == ["fold 0"] * 5 + ["fold 1"] * 3
+    tree = to_json(joined)
+    assert tree["folds"]["ap_pooled"] == tree["image"]["ap"]
+    assert tree["folds"]["ap_mean"] == joined.ap_mean.value
+    assert list(tree["folds"]["each"]) == ["fold 0", "fold 1"]
+    write_evaluation(joined, tmp_path / "out")
+
+
+def test_the_mean_is_undefined_where_a_fold_is(pairs, make_pair):
+    good = evaluate_predictions([make_pair("x.png", False, 0.1)], 0.5, 0.5, part="fold 1")
+    joined = join_folds([evaluate_predictions(pairs, 0.5, 0.5, part="fold 0"), good])
+    assert joined.ap_mean == Metric(None, "fold 1: there is no defect")
+    assert joined.image.ap.value is not None
+    assert to_json(joined)["undefined"]["folds.each.fold 1.ap"] == "there is no defect"
+
+
+def test_folds_share_no_image_and_no_name(pairs):
+    with pytest.raises(DataError, match=r"a\.png is judged in fold 0 and in fold 1"):
+        join_folds([evaluate_predictions(pairs, 0.5, 0.5, part=f"fold {k}") for k in range(2)])
+    with pytest.raises(DataError, match="2 folds have only 1 name"):
+        join_folds([evaluate_predictions(half, 0.5, 0.5) for half in (pairs[:2], pairs[2:])])
+    with pytest.raises(DataError, match="no folds"):
+        join_folds([])
