@@ -173,6 +173,17 @@ def build_network(
     return network
 
 
+def to_channels_last(network: nn.Module) -> None:
+    """Lay the weights out with channels innermost, which is the faster order on CPUs and GPUs.
+
+    Parameters
+    ----------
+    network
+        Changed in place; feed it images in the same memory format.
+    """
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
+
+
 def _conv5(in_channels: int, out_channels: int) -> nn.Sequential:
     return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False))
 

@@ -17,11 +17,11 @@ from pathlib import Path
 from typing import Any
 
 from segdec.config import STRIDE, Config, dump_toml, load_config
-from segdec.data import Inspection, check_files, load_split, make_split, open_dataset, save_split
+from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
 from segdec.runtime import commit, machine, versions
-from segdec.types import Dataset, ImageSize, Split
+from segdec.types import ImageSize, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
@@ -67,7 +67,11 @@ class Run:
 
 
 def start_run(
-    data: Path, config: Config, folder: Path, watch: Callable[[int, int], None] | None = None, write: bool = True
+    data: Path,
+    config: Config,
+    folder: Path,
+    watch: Callable[[int, int], None] | None = None,
+    write: bool = True,
 ) -> Run:
     """Read a data set, choose what the configuration leaves open, and lay out a new run folder.
 
@@ -101,13 +105,13 @@ def start_run(
         )
     dataset = open_dataset(data, config.data)
     split = make_split(dataset, config.data, config.train.seed)
-    inspection = _inspect(dataset, split, config.data.strict, watch)
-    split = _readable(split, inspection)
-    config = _choose_input(config, split, inspection)
+    check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
+    split = _readable(split, check)
+    config = _choose_input(config, check)
     meta = {
         "data": str(data.resolve()),
         "layout": dataset.layout,
-        "data_hash": inspection.data_hash,
+        "data_hash": check.data_hash,
         "split": split.origin,
         "counts": {
             part: {"images": len(samples), "defective": sum(sample.label for sample in samples)}
@@ -119,7 +123,7 @@ def start_run(
         "versions": versions(),
         "machine": machine(),
         "excluded": dataset.excluded,
-        "unreadable": inspection.unreadable,
+        "unreadable": check.unreadable,
     }
     if write:
         _make_folder(folder)
@@ -157,7 +161,9 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
         If the data are no longer those that the run began with.
     """
     if not (folder / "config.toml").exists():
-        raise ModelError(f"{folder} holds no run (no config.toml); start one with: segdec train DATA --out {folder}")
+        raise ModelError(
+            f"{folder} holds no run (no config.toml); start one with: segdec train DATA --out {folder}"
+        )
     stored = load_config(folder / "config.toml")
     tree = stored.model_dump(mode="json", exclude_none=True)
     config = load_config(settings=settings, base=tree)
@@ -166,7 +172,9 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
         meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
         dataset = open_dataset(data or Path(meta["data"]), config.data)
     except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy") from error
+        raise ModelError(
+            f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy"
+        ) from error
     return Run(folder, config, load_split(folder / "split.json", dataset), meta)
 
 
@@ -186,7 +194,7 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
         If a file of the training or validation part changed.
     """
     samples = (*run.split.train, *run.split.val)
-    found = check_files(samples, watch).data_hash
+    found = check_files(samples, progress=watch).data_hash
     if found != run.meta["data_hash"]:
         raise DataError(
             f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
@@ -194,21 +202,8 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
         )
 
 
-def _inspect(
-    dataset: Dataset, split: Split, strict: bool, watch: Callable[[int, int], None] | None
-) -> Inspection:
-    inspection = check_files((*split.train, *split.val), watch)
-    if strict and inspection.unreadable:
-        name, reason = next(iter(inspection.unreadable.items()))
-        raise DataError(
-            f"{len(inspection.unreadable)} of {len(dataset)} files cannot be used, first {name}: {reason};"
-            " mend or remove them, or leave them out by dropping --strict"
-        )
-    return inspection
-
-
-def _readable(split: Split, inspection: Inspection) -> Split:
-    lost = inspection.unreadable
+def _readable(split: Split, check: FileCheck) -> Split:
+    lost = check.unreadable
     return replace(
         split,
         train=tuple(sample for sample in split.train if sample.name not in lost),
@@ -216,13 +211,13 @@ def _readable(split: Split, inspection: Inspection) -> Split:
     )
 
 
-def _choose_input(config: Config, split: Split, inspection: Inspection) -> Config:
+def _choose_input(config: Config, check: FileCheck) -> Config:
     """Fill in image_size and channels; return the configuration in full."""
     tree = config.model_dump()
     if config.data.image_size is None:
-        tree["data"]["image_size"] = fitting_size(inspection.sizes)
+        tree["data"]["image_size"] = fitting_size(list(check.sizes.values()))
     if config.data.channels is None:
-        tree["data"]["channels"] = tree["network"]["in_channels"] = 1 if inspection.all_grey else 3
+        tree["data"]["channels"] = tree["network"]["in_channels"] = 1 if check.grey else 3
     return Config.model_validate(tree)
 
 
@@ -266,7 +261,9 @@ def _make_folder(folder: Path) -> None:
     try:
         (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise OutputError(f"cannot make the run folder {folder}: {error.strerror}; choose another with --out") from error
+        raise OutputError(
+            f"cannot make the run folder {folder}: {error.strerror}; choose another with --out"
+        ) from error
 
 
 def _json(tree: dict[str, Any]) -> bytes:

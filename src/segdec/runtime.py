@@ -160,7 +160,9 @@ def machine() -> dict[str, str | int]:
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
-        names = [line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")]
+        names = [
+            line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
+        ]
         name = names[0].partition(":")[2].strip() if names else name
     device = device_type()
     return {

@@ -9,6 +9,7 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
 from segdec.checkpoint import load_checkpoint
 from segdec.config import Config
@@ -16,7 +17,7 @@ from segdec.data.loader import load_pixels
 from segdec.imaging import to_unit
 from segdec.metrics import average_precision
 from segdec.model_io import ModelCard, Trained, write_model
-from segdec.network import SegDecNet
+from segdec.network import SegDecNet, to_channels_last
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
 from segdec.thresholds import best_f1_threshold
@@ -38,7 +39,7 @@ def validation_ap(network: SegDecNet, run: Run, watch: Callable[[int, int], None
     watch
         Called with (images scored, images in all).
     """
-    scores, _, _ = _score(_copy(network, run.config), run.split.val, run.config, watch)
+    scores, _, _ = _score(_ready(network.state_dict(), run.config), run.split.val, run.config, watch)
     return average_precision(_labels(run.split.val), scores).value
 
 
@@ -65,13 +66,11 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         If the model folder cannot be written.
     """
     weights, _ = load_checkpoint(checkpoint)
-    network = SegDecNet(run.config.network, context=choose_context(run.config.train, run.config.network))
-    network.load_state_dict(weights)
-    network.to(device_type(), memory_format=torch.channels_last).eval()
+    network = _ready(weights, run.config)
     source, samples = ("validation", run.split.val) if run.split.val else ("train", run.split.train)
     scores, cells, targets = _score(network, samples, run.config, watch)
-    threshold = best_f1_threshold(_labels(samples), scores)
-    pixel_threshold = best_f1_threshold(targets, cells)
+    threshold = _best_threshold(_labels(samples), scores)
+    pixel_threshold = _best_threshold(targets, cells)
     size, channels = run.config.data.image_size, run.config.data.channels
     if size is None or channels is None:
         raise ValueError("data.image_size and data.channels must be set before a model is written")
@@ -96,11 +95,17 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
     write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()})
 
 
-def _copy(network: SegDecNet, config: Config) -> SegDecNet:
-    """Return the network without what training wrapped around it (autocast, compilation)."""
-    copy = SegDecNet(config.network, context=choose_context(config.train, config.network))
-    copy.load_state_dict(network.state_dict())
-    return copy.to(device_type(), memory_format=torch.channels_last).eval()
+def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:
+    """Return a network of its own for scoring, without what training wraps around one."""
+    network = SegDecNet(config.network, context=choose_context(config.train, config.network))
+    network.load_state_dict(weights)
+    to_channels_last(network)
+    return network.to(device_type()).eval()
+
+
+def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.float32]) -> float | None:
+    """Return the threshold of best F1, None where only one class is there to choose it."""
+    return best_f1_threshold(labels, scores) if 0 < labels.sum() < len(labels) else None
 
 
 @torch.inference_mode()

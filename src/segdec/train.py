@@ -125,7 +125,9 @@ def train(
                 raise KeyboardInterrupt
             row = _end_epoch(state, epoch, loop)
             if _is_validated(run, epoch):
-                row["val_ap"] = validation_ap(loop.network, run, lambda n, of: tell(Progress("validating", n, of)))
+                row["val_ap"] = validation_ap(
+                    loop.network, run, lambda n, of: tell(Progress("validating", n, of))
+                )
                 _keep_best(loop, state, epoch, row["val_ap"])
             _log(loop, row)
             _save(loop, state)
@@ -134,7 +136,9 @@ def train(
         best = run.config.train.select == "best" and state.best_epoch is not None
         weights = _checkpoint(run, "best" if best else "last")
         epoch = state.best_epoch if best else run.config.train.epochs - 1
-        write_trained_model(run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of)))
+        write_trained_model(
+            run, weights, epoch, lambda n, of: tell(Progress("choosing the threshold", n, of))
+        )
     loop.accelerator.wait_for_everyone()
     return run
 
@@ -176,13 +180,17 @@ def _train_epoch(
             accelerator.backward(loss.sum() * parts)
             loop.optimizer.step()
             loop.optimizer.zero_grad()
-        loop.meter.add(loss, seg_loss, dec_loss, batch.index)
+        loop.meter.add(loss, seg_loss, dec_loss, batch.place)
         if number % config.train.accumulate:
             continue  # in the middle of an optimiser step
         state.step += 1
         if state.step % loop.meter.every == 0 or state.step == loop.sampler.steps:
             loop.meter.read(loop.run, epoch, state.sums)
-            tell(Progress("training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)))
+            tell(
+                Progress(
+                    "training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)
+                )
+            )
         if interrupted.is_set() and state.step < loop.sampler.steps:
             break
     state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
@@ -203,14 +211,14 @@ class _Meter:
         self.every = every
         self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, index: Tensor) -> None:
-        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), index))
+    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, place: Tensor) -> None:
+        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), place))
 
     def read(self, run: Run, epoch: int, sums: dict[str, float]) -> None:
         """Add what was collected to ``sums``; a loss that is not finite ends the training."""
-        for loss, seg_loss, dec_loss, index in self._rows:
+        for loss, seg_loss, dec_loss, place in self._rows:
             if not bool(loss.isfinite().all()):
-                names = ", ".join(run.split.train[place].name for place in index.tolist())
+                names = ", ".join(run.split.train[one].name for one in place.tolist())
                 raise TrainingError(
                     f"the loss is {loss.tolist()} in epoch {epoch + 1} on {names}: training cannot go on;"
                     f" try a lower train.learning_rate (it is {run.config.train.learning_rate}),"
@@ -218,7 +226,7 @@ class _Meter:
                 )
             for key, values in (("loss", loss), ("seg_loss", seg_loss), ("dec_loss", dec_loss)):
                 sums[key] = sums.get(key, 0.0) + float(values.sum())
-            sums["images"] = sums.get("images", 0.0) + len(index)
+            sums["images"] = sums.get("images", 0.0) + len(place)
         self._rows.clear()
 
 
@@ -260,7 +268,7 @@ def _set_up(run: Run) -> _Loop:
     import torch
 
     from segdec.data.loader import training_loader
-    from segdec.network import build_network
+    from segdec.network import build_network, to_channels_last
     from segdec.sampling import EpochSampler
 
     config = run.config.train
@@ -279,7 +287,8 @@ def _set_up(run: Run) -> _Loop:
         config.seed,
         gradient_scale=0.0 if config.gradient_adjustment else 1.0,
         context=choose_context(config, run.config.network),
-    ).to(memory_format=torch.channels_last)
+    )
+    to_channels_last(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)
     model, optimizer = accelerator.prepare(network, optimizer)
     if config.compile:
@@ -398,7 +407,7 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
 
 @contextmanager
 def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
-    """Turn the first Ctrl-C (or SIGTERM) into an event, so that a step is never cut in two; the second raises."""
+    """Turn the first Ctrl-C (or SIGTERM) into an event, so that no step is cut in two; the second raises."""
     interrupted = threading.Event()
     if not enabled or threading.current_thread() is not threading.main_thread():
         yield interrupted
@@ -406,7 +415,7 @@ def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
     signals = (signal.SIGINT, signal.SIGTERM)
     old = [signal.getsignal(number) for number in signals]
 
-    def note(number: int, frame: object) -> None:
+    def note(_number: int, _frame: object) -> None:
         if interrupted.is_set():
             raise KeyboardInterrupt
         interrupted.set()

@@ -36,7 +36,7 @@ class Batch(NamedTuple):
         (N, 1, H/8, W/8): loss weights; all 0 for a defective image without mask.
     dec_target
         (N, 1).
-    index
+    place
         (N,) places in the training set, to name images in errors.
     """
 
@@ -44,7 +44,7 @@ class Batch(NamedTuple):
     seg_target: Tensor
     weight_map: Tensor
     dec_target: Tensor
-    index: Tensor
+    place: Tensor
 
 
 class TrainingSet(Dataset[Batch]):
@@ -187,8 +187,8 @@ def augment(
         Of the same shapes.
     """
     if config.flip:
-        for axis in np.flatnonzero(generator.integers(0, 2, 2)):
-            image, mask = np.flip(image, axis), np.flip(mask, axis)
+        axes = tuple(int(axis) for axis in np.flatnonzero(generator.integers(0, 2, 2)))
+        image, mask = np.flip(image, axes), np.flip(mask, axes)
     if config.turn:
         step = 1 if image.shape[0] == image.shape[1] else 2
         turns = step * int(generator.integers(0, 4 // step))
@@ -236,5 +236,5 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
 
 def _start_worker(_worker: int) -> None:
     cv2.setNumThreads(1)  # the other cores belong to the network
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the training process, which ends its workers
-    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the training process
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -2,18 +2,53 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import NamedTuple
 
 from segdec.config import DataConfig
-from segdec.data.published import is_kolektor, read_kolektor
-from segdec.errors import DataError
-from segdec.types import Dataset
+from segdec.data.folders import is_good_defect, is_images_masks, read_good_defect, read_images_masks
+from segdec.data.published import is_dagm, is_kolektor, is_kolektor2, read_dagm, read_kolektor, read_kolektor2
+from segdec.data.tables import is_severstal, is_table, read_severstal, read_table
+from segdec.errors import ConfigError, DataError
+from segdec.types import PARTS, Dataset
 
-LAYOUTS: tuple[tuple[str, Callable[[Path], bool], Callable[[Path, DataConfig], Dataset]], ...] = (
-    ("kolektor", is_kolektor, read_kolektor),
+
+class Layout(NamedTuple):
+    """One way to lay out a data set.
+
+    Attributes
+    ----------
+    name
+        As in `Dataset.layout`.
+    words
+        What it looks like, for people.
+    looks_like
+        Whether a path has this layout.
+    read
+        Its reader.
+    """
+
+    name: str
+    words: str
+    looks_like: Callable[[Path], bool]
+    read: Callable[[Path, DataConfig], Dataset]
+
+
+LAYOUTS = (
+    Layout("table", "a table (.csv or .jsonl with the columns image, mask, label)", is_table, read_table),
+    Layout("kolektor", "KolektorSDD (kosNN/PartM.jpg)", is_kolektor, read_kolektor),
+    Layout("kolektor2", "KolektorSDD2 (train/ and test/ with NNNNN_GT.png)", is_kolektor2, read_kolektor2),
+    Layout("dagm", "DAGM 2007 (Train/ and Test/ with Label/)", is_dagm, read_dagm),
+    Layout("severstal", "Severstal (train_images/ and train.csv)", is_severstal, read_severstal),
+    Layout("good-defect", "good/ and defect/ folders", is_good_defect, read_good_defect),
+    Layout("images-masks", "images/ and masks/ folders", is_images_masks, read_images_masks),
 )
-"""Name, test and reader of each layout; the first whose test holds is taken."""
+"""The first that a path looks like is taken."""
+
+_LISTED = 5
+"""Names listed in full; more are counted."""
 
 
 def open_dataset(path: str | Path, config: DataConfig) -> Dataset:
@@ -22,21 +57,108 @@ def open_dataset(path: str | Path, config: DataConfig) -> Dataset:
     Parameters
     ----------
     path
-        A folder in one of the layouts, or a table (.csv, .jsonl).
+        A folder in one of the `LAYOUTS`, or a table.
     config
-        Settings; ``defect_class`` counts for Severstal.
+        ``defect_class`` chooses a class of Severstal; ``strict`` makes an unreadable mask an error.
 
     Returns
     -------
     Dataset
+        With images of both classes.
 
     Raises
     ------
     DataError
         If the layout is unknown, or there are no images, or images of one class only.
+    ConfigError
+        If a class is chosen where the layout has none.
     """
     root = Path(path)
-    for _, looks_like, read in LAYOUTS:
-        if looks_like(root):
-            return read(root, config)
-    raise DataError(f"{root} is no data set that can be read")
+    layout = _recognise(root)
+    if config.defect_class is not None and layout.name != "severstal":
+        raise ConfigError(
+            f"data.defect_class is {config.defect_class}, but {root} was taken for {layout.words}, which"
+            " has no defect classes; leave the setting out"
+        )
+    dataset = layout.read(root, config)
+    _refuse_one_class(dataset, layout)
+    return dataset
+
+
+def describe(dataset: Dataset) -> list[str]:
+    """Say what a data set was taken for and what it holds.
+
+    Parameters
+    ----------
+    dataset
+        From `open_dataset`.
+
+    Returns
+    -------
+    list of str
+        One line each for layout, counts, parts (where published) and images left out.
+    """
+    words = {layout.name: layout.words for layout in LAYOUTS}
+    samples = dataset.samples
+    masks = sum(sample.label and sample.mask is not None for sample in samples)
+    defective = sum(sample.label for sample in samples)
+    groups = len({sample.group or sample.name for sample in samples})
+    lines = [
+        f"{dataset.root} was taken for {words.get(dataset.layout, dataset.layout)}",
+        f"{len(samples)} images: {defective} with a defect ({masks} of them with a mask),"
+        f" {len(samples) - defective} good" + (f"; {groups} groups" if groups < len(samples) else ""),
+    ]
+    parts = Counter(sample.part for sample in samples)
+    if set(parts) != {None}:
+        with_defect = Counter(sample.part for sample in samples if sample.label)
+        counts = [
+            f"{part} {parts[part]} ({with_defect[part]} with a defect)" for part in PARTS if parts[part]
+        ]
+        lines.append(
+            "published parts: " + ", ".join(counts) + (f", in none {parts[None]}" if parts[None] else "")
+        )
+    if dataset.excluded:
+        lines.append(f"left out: {len(dataset.excluded)}")
+        listed = list(dataset.excluded.items())
+        lines += [f"  {name}: {reason}" for name, reason in listed[:_LISTED]]
+        lines += [f"  and {len(listed) - _LISTED} more"] if len(listed) > _LISTED else []
+    return lines
+
+
+def _recognise(root: Path) -> Layout:
+    for layout in LAYOUTS:
+        if layout.looks_like(root):
+            return layout
+    known = "; ".join(layout.words for layout in LAYOUTS)
+    raise DataError(f"{root} {_found(root)}; a data set is one of: {known}")
+
+
+def _found(root: Path) -> str:
+    """Say what is at a path that is no data set."""
+    if not root.exists():
+        return "does not exist"
+    if not root.is_dir():
+        return "is a file, but no .csv or .jsonl"
+    entries = sorted(root.iterdir())
+    if not entries:
+        return "is empty"
+    for entry in entries:
+        if any(layout.looks_like(entry) for layout in LAYOUTS):
+            return f"is no data set that can be read, but {entry.name} inside it is: open that"
+    names = [f"{entry.name}/" if entry.is_dir() else entry.name for entry in entries]
+    more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+    return f"is no data set that can be read: it holds {', '.join(names[:_LISTED])}{more}"
+
+
+def _refuse_one_class(dataset: Dataset, layout: Layout) -> None:
+    count, defective = len(dataset), sum(sample.label for sample in dataset)
+    if 0 < defective < count:
+        return
+    held = f"{count} images, all {'with' if defective else 'without'} a defect" if count else "no images"
+    if dataset.excluded:
+        name, reason = next(iter(dataset.excluded.items()))
+        held += f", and {len(dataset.excluded)} left out ({name}: {reason})"
+    raise DataError(
+        f"{dataset.root}, taken for {layout.words}, holds {held}; it must hold images"
+        " with and without a defect"
+    )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import TypeVar
 
@@ -53,52 +54,65 @@ def name_below(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
-def in_threads(work: Callable[[T], R], items: Iterable[T]) -> list[R]:
-    """Apply a function to every item in threads; the results keep the items' order.
+def map_in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:
+    """Apply a function to every item in threads.
 
     Parameters
     ----------
     work
-        The function; what it raises is raised here.
+        The function; what it raises is raised here, and what has not begun is dropped then.
     items
         Its arguments.
 
-    Returns
-    -------
-    list
+    Yields
+    ------
+    R
+        The results in the order of the items.
     """
     with ThreadPoolExecutor(THREADS) as pool:
-        return list(pool.map(work, items))
+        try:
+            yield from pool.map(work, items)
+        finally:
+            pool.shutdown(cancel_futures=True)
 
 
-def label_by_mask(samples: Iterable[Sample]) -> tuple[list[Sample], dict[str, str]]:
+def label_by_mask(samples: Iterable[Sample], *, strict: bool) -> tuple[list[Sample], dict[str, str]]:
     """Set each sample's label by its mask: a defect where any pixel is one.
 
     Parameters
     ----------
     samples
         Samples with a mask; one without keeps its label.
+    strict
+        True raises the first error instead of listing it.
 
     Returns
     -------
     labelled
         The same samples with their labels.
     excluded
-        Name -> reason for those whose mask (or image) cannot be read.
+        Name -> reason for those whose mask, or the size of whose image, cannot be read.
+
+    Raises
+    ------
+    ImageError
+        With ``strict``, if a file cannot be used.
     """
 
-    def look(sample: Sample) -> Sample | tuple[str, str]:
+    def look(sample: Sample) -> tuple[Sample, str]:
         if sample.mask is None:
-            return sample
+            return sample, ""
         try:
             mask = read_mask(sample.mask, read_image_size(sample.image))
         except ImageError as error:
-            return sample.name, str(error)
-        return replace(sample, label=bool(mask.any()))
+            if strict:
+                raise
+            return sample, str(error)
+        return replace(sample, label=bool(mask.any())), ""
 
-    results = in_threads(look, samples)
-    labelled = [result for result in results if isinstance(result, Sample)]
-    return labelled, dict(result for result in results if isinstance(result, tuple))
+    looks = list(map_in_threads(look, samples))
+    labelled = [sample for sample, reason in looks if not reason]
+    return labelled, {sample.name: reason for sample, reason in looks if reason}
 
 
 def finish(root: Path, layout: str, samples: Iterable[Sample], excluded: dict[str, str]) -> Dataset:
@@ -119,7 +133,7 @@ def finish(root: Path, layout: str, samples: Iterable[Sample], excluded: dict[st
         If an image is listed twice.
     """
     ordered = sorted(samples, key=lambda sample: sample.name)
-    for one, next_one in zip(ordered, ordered[1:], strict=False):
-        if one.name == next_one.name:
+    for one, following in pairwise(ordered):
+        if one.name == following.name:
             raise DataError(f"{root} lists the image {one.name} twice; keep one of its entries")
     return Dataset(root, layout, tuple(ordered), dict(sorted(excluded.items())))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -33,7 +33,7 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     config
         ``splits``, ``setting``, ``fold``, ``folds``, ``val_fraction`` and ``test_fraction``.
     seed
-        Decides the shuffles; the same seed gives the same split on every machine.
+        Decides the shuffles; the same seed gives the same split.
 
     Returns
     -------
@@ -143,12 +143,15 @@ def load_split(path: str | Path, dataset: Dataset) -> Split:
 
 def _take_listed(dataset: Dataset, listed: ListedFold) -> tuple[list[Sample], list[Sample]]:
     by_item: dict[str, list[Sample]] = defaultdict(list)
+    stems = Counter(Path(sample.name).stem for sample in dataset)
     for sample in dataset:
         # an item is a physical part where the data set has such, otherwise one image
-        for item in {sample.group, sample.name, Path(sample.name).stem} - {""}:
+        items = {sample.group, sample.name} - {""}
+        stem = Path(sample.name).stem
+        for item in items | {stem} if stems[stem] == 1 else items:
             by_item[item].append(sample)
-    items = [*listed.train, *listed.test]
-    _refuse_missing([item for item in items if item not in by_item], listed.origin, dataset)
+    named = [*listed.train, *listed.test]
+    _refuse_missing([item for item in named if item not in by_item], listed.origin, dataset)
     train = [
         sample if has_masks or not sample.label else sample.without_mask()
         for item, has_masks in listed.train.items()
@@ -161,8 +164,9 @@ def _refuse_missing(missing: list[str], where: str, dataset: Dataset) -> None:
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
         raise DataError(
-            f"the split ({where}) names {', '.join(missing[:5])}{more}, which {dataset.root} ({dataset.layout},"
-            f" {len(dataset)} images) does not hold; use the data set that the split was made for"
+            f"the split ({where}) names {', '.join(missing[:5])}{more}, which {dataset.root}"
+            f" ({dataset.layout}, {len(dataset)} images) does not hold; use the data set that the split"
+            " was made for"
         )
 
 
@@ -183,8 +187,8 @@ def _carve(
         if _has_both(rest) and _has_both(share):
             return rest, share
     raise DataError(
-        f"the {part} part cannot get images of both classes: there are {_describe_strata(samples)} left to divide;"
-        f" add images or set data.{part}_fraction to 0"
+        f"the {part} part cannot get images of both classes: there are"
+        f" {_describe_strata(samples)} left to divide; add images or set data.{part}_fraction to 0"
     )
 
 
@@ -235,8 +239,12 @@ def _has_both(samples: Sequence[Sample]) -> bool:
 
 
 def _check(split: Split, dataset: Dataset) -> None:
-    if not split.train:
-        raise DataError(f"the split ({split.origin}) of {dataset.root} leaves nothing to train on")
+    if not _has_both(split.train):
+        defective = sum(sample.label for sample in split.train)
+        raise DataError(
+            f"the train part of {dataset.root} ({split.origin}) needs images with and without a defect, got"
+            f" {defective} with and {len(split.train) - defective} without; choose another split"
+        )
     home: dict[str, Part] = {}
     for part in PARTS:
         for sample in split.part(part):

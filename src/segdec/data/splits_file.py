@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import pickle
 from collections.abc import Sequence
@@ -109,8 +110,6 @@ def _read(path: Path) -> Any:
 
 
 def _unpickle(path: Path, data: bytes) -> Any:
-    import io
-
     values: list[Any] = []
     file = io.BytesIO(data)
     try:
@@ -129,7 +128,7 @@ def _is_list(value: Any) -> bool:
 
 def _is_item(value: Any) -> bool:
     if _is_list(value):
-        return len(value) == 2 and isinstance(value[0], str | int) and value[1] in (True, False)
+        return len(value) == 2 and isinstance(value[0], str | int) and isinstance(value[1], bool | int)
     return isinstance(value, str | int) and not isinstance(value, bool)
 
 
@@ -145,7 +144,7 @@ def _is_fold(value: Any) -> bool:
 
 
 def _parts(fold: Any) -> Sequence[Any]:
-    return (fold["train"], fold["test"]) if isinstance(fold, dict) else fold  # type: ignore[no-any-return]
+    return (fold["train"], fold["test"]) if isinstance(fold, dict) else fold
 
 
 def _items(part: Any) -> dict[str, bool]:

@@ -1,0 +1,172 @@
+"""Folders of one's own: good/ and defect/ folders, or images/ and masks/."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from segdec.config import DataConfig
+from segdec.data.scan import finish, label_by_mask, list_images, name_below
+from segdec.data.tables import PART_NAMES
+from segdec.errors import DataError
+from segdec.types import Dataset, Part, Sample
+
+DEFECT_FOLDERS = ("defect", "defects", "defective", "nok", "bad")
+GOOD_FOLDERS = ("good", "ok", "normal")
+IMAGE_FOLDERS = ("images", "image")
+MASK_FOLDERS = ("masks", "mask", "ground_truth")
+MASK_ENDINGS = ("_mask", "_label", "_gt")
+"""NAME_mask.png is a mask of NAME.png. All these names are compared in lower case."""
+
+
+def is_good_defect(root: Path) -> bool:
+    """Tell whether a folder, or its train/, val/ or test/ folder, holds good/ or defect/."""
+    return bool(_bases(root, _has_class_folder))
+
+
+def read_good_defect(root: Path, config: DataConfig) -> Dataset:
+    """Read folders of good and of defective images, with masks beside them or in a folder of masks.
+
+    A mask is NAME_mask, NAME_label or NAME_gt beside its image, or a file of the image's name (such an
+    ending allowed) in masks/ or ground_truth/, there perhaps below a folder named like the class. A
+    defective image without a mask counts with its label alone.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    config
+        Not used.
+
+    Returns
+    -------
+    Dataset
+    """
+    del config
+    samples: list[Sample] = []
+    excluded: dict[str, str] = {}
+    for part, base in _bases(root, _has_class_folder):
+        masks = _index_masks(base)
+        # defects first: where good/1.png and defect/1.png share masks/1.png, it is the defect's
+        for label, words in ((True, DEFECT_FOLDERS), (False, GOOD_FOLDERS)):
+            for folder in _children(base, words):
+                images, own_masks = _divide(folder)
+                kind = folder.name.lower()
+                masks |= {f"{kind}/{key}": path for key, path in own_masks.items()}
+                for image in images:
+                    key, name = _key(folder, image), name_below(root, image)
+                    mask = _take_mask(masks, f"{kind}/{key}", key)
+                    samples.append(Sample(name, image, label, mask, group=name, part=part))
+        excluded |= _unused(root, masks)
+    return finish(root, "good-defect", samples, excluded)
+
+
+def is_images_masks(root: Path) -> bool:
+    """Tell whether a folder, or its train/, val/ or test/ folder, holds images/ and masks/."""
+    return bool(_bases(root, _has_images_and_masks))
+
+
+def read_images_masks(root: Path, config: DataConfig) -> Dataset:
+    """Read images/ and masks/ with the same names; an image with an empty mask is good.
+
+    An image without a mask file is left out with that reason: whether it is good or merely not yet
+    annotated cannot be known.
+
+    Parameters
+    ----------
+    root
+        The folder.
+    config
+        ``strict`` makes an unreadable mask an error.
+
+    Returns
+    -------
+    Dataset
+    """
+    samples: list[Sample] = []
+    excluded: dict[str, str] = {}
+    for part, base in _bases(root, _has_images_and_masks):
+        masks = _index_masks(base)
+        for folder in _children(base, IMAGE_FOLDERS):
+            for image in list_images(folder, deep=True):
+                name = name_below(root, image)
+                mask = _take_mask(masks, _key(folder, image))
+                if mask is None:
+                    excluded[name] = "it has no mask of the same name; add one, all zero if the image is good"
+                else:
+                    samples.append(Sample(name, image, False, mask, group=name, part=part))
+        excluded |= _unused(root, masks)
+    labelled, unreadable = label_by_mask(samples, strict=config.strict)
+    return finish(root, "images-masks", labelled, excluded | unreadable)
+
+
+def _bases(root: Path, has_shape: Callable[[Path], bool]) -> list[tuple[Part | None, Path]]:
+    """Return the folders of that shape: the root itself, or its folders named like parts."""
+    if has_shape(root):
+        return [(None, root)]
+    folders = _children(root, tuple(PART_NAMES))
+    return [(PART_NAMES[folder.name.lower()], folder) for folder in folders if has_shape(folder)]
+
+
+def _has_class_folder(base: Path) -> bool:
+    return bool(_children(base, DEFECT_FOLDERS + GOOD_FOLDERS))
+
+
+def _has_images_and_masks(base: Path) -> bool:
+    return bool(_children(base, IMAGE_FOLDERS)) and bool(_children(base, MASK_FOLDERS))
+
+
+def _children(base: Path, words: tuple[str, ...]) -> list[Path]:
+    return sorted(path for path in base.glob("*") if path.name.lower() in words and path.is_dir())
+
+
+def _key(folder: Path, path: Path) -> str:
+    """Return the lower-case path below a folder, without ending and without folders of masks."""
+    parts = path.relative_to(folder).with_suffix("").parts
+    return "/".join(part.lower() for part in parts if part.lower() not in MASK_FOLDERS)
+
+
+def _divide(folder: Path) -> tuple[list[Path], dict[str, Path]]:
+    """Tell the images of a class folder from the masks among them (by key)."""
+    paths = list_images(folder, deep=True)
+    keys = {_key(folder, path) for path in paths}
+
+    def is_mask(path: Path) -> bool:
+        if any(part.lower() in MASK_FOLDERS for part in path.relative_to(folder).parts[:-1]):
+            return True
+        key = _key(folder, path)
+        return any(key.endswith(ending) and key.removesuffix(ending) in keys for ending in MASK_ENDINGS)
+
+    masks = [path for path in paths if is_mask(path)]
+    return [path for path in paths if path not in set(masks)], _by_key(folder, masks)
+
+
+def _index_masks(base: Path) -> dict[str, Path]:
+    masks: dict[str, Path] = {}
+    for folder in _children(base, MASK_FOLDERS):
+        masks |= _by_key(folder, list_images(folder, deep=True))
+    return masks
+
+
+def _by_key(folder: Path, masks: list[Path]) -> dict[str, Path]:
+    by_key: dict[str, Path] = {}
+    for path in masks:
+        other = by_key.setdefault(_key(folder, path), path)
+        if other != path:
+            raise DataError(f"{other} and {path} are masks of the same image; keep one of them")
+    return by_key
+
+
+def _take_mask(masks: dict[str, Path], *keys: str) -> Path | None:
+    for key in keys:
+        for ending in ("", *MASK_ENDINGS):
+            if key + ending in masks:
+                return masks.pop(key + ending)
+    return None
+
+
+def _unused(root: Path, masks: dict[str, Path]) -> dict[str, str]:
+    """Report masks without an image: a name misspelt would otherwise cost the mask in silence."""
+    return {
+        name_below(root, path): "it is a mask, but there is no image of its name" for path in masks.values()
+    }

@@ -1,0 +1,280 @@
+"""Predictions -> Evaluation: what a model is worth on data that it has not seen.
+
+Thresholds come with the model, chosen on validation data; nothing here chooses one, save
+``best_f1_on_test``, which is the reference's figure and carries its flaw in its name.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.errors import DataError, ImageError, ModelError
+from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
+from segdec.files import atomic_write
+from segdec.imaging import read_image, read_mask, resize_image, resize_mask
+from segdec.metrics import (
+    Confusion,
+    Metric,
+    auroc,
+    average_precision,
+    average_precision_trapezoid,
+    confusion,
+)
+from segdec.pixel_metrics import PixelTally
+from segdec.plots import Tile, draw_contact_sheet, draw_curves
+from segdec.thresholds import best_f1_threshold
+from segdec.types import Prediction, Sample
+
+TILES = 6
+"""So many defective and so many good images stand in the contact sheet."""
+
+_TILE_SIDE = 448
+"""Longest side of an image in the contact sheet, in pixels."""
+
+
+def evaluate_predictions(
+    pairs: Iterable[tuple[Sample, Prediction | ImageError]],
+    threshold: float,
+    pixel_threshold: float,
+    part: str = "test",
+) -> Evaluation:
+    """Compare predictions with the truth, one image at a time.
+
+    A score map may be forgotten as soon as the next pair is asked for.
+
+    Parameters
+    ----------
+    pairs
+        Each sample with its prediction, or with the reason why there is none.
+    threshold
+        decision = score >= threshold; chosen on validation data.
+    pixel_threshold
+        The same for pixels.
+    part
+        What is judged: "test", or the name of a fold.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        If no image is left to judge.
+    ModelError
+        If a score is not a number in [0, 1].
+    """
+    rows: list[Row] = []
+    skipped: dict[str, str] = {}
+    tally = PixelTally(pixel_threshold)
+    tiles: list[Tile] = []
+    without_mask = 0
+    for sample, prediction in pairs:
+        if isinstance(prediction, ImageError):
+            skipped[sample.name] = str(prediction)
+            continue
+        _check_scores(sample, prediction)
+        decision = prediction.score >= threshold
+        rows.append(Row(sample.name, sample.label, prediction.score, threshold, decision, part))
+        mask = None
+        try:
+            mask = _mask(sample, prediction)
+        except ImageError as error:
+            skipped[sample.name] = f"judged without its mask: {error}"
+        if mask is None:
+            without_mask += 1
+        else:
+            tally.add(prediction.score_map, mask, caught=decision)
+        tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
+    if not rows:
+        first = next(iter(skipped.values()), "there are no images")
+        raise DataError(f"nothing to evaluate: {len(skipped)} images skipped, none left ({first})")
+    return Evaluation(
+        rows=tuple(rows),
+        image=_image_metrics(rows),
+        pixel=_pixel_metrics(tally, without_mask),
+        thresholds={part: threshold},
+        pixel_thresholds={part: pixel_threshold},
+        without_mask=without_mask,
+        skipped=skipped,
+        tally=tally,
+        tiles=tuple(tiles),
+    )
+
+
+def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
+    """Join the folds of a cross-validation, each judged by its own model and threshold.
+
+    The metrics are those of all images pooled: ``image.ap`` ranks the scores of different models
+    together. `Evaluation.ap_mean` is the mean over the folds, and ``folds`` holds each fold's own.
+
+    Parameters
+    ----------
+    evaluations
+        One per fold, each under a part name of its own.
+
+    Returns
+    -------
+    Evaluation
+
+    Raises
+    ------
+    DataError
+        If there are no folds, two have the same name, or an image stands in two of them.
+    """
+    if not evaluations:
+        raise DataError("there are no folds to join; give at least one evaluation")
+    seen: dict[str, str] = {}
+    for evaluation in evaluations:
+        for row in evaluation.rows:
+            if row.name in seen:
+                raise DataError(
+                    f"{row.name} is judged in {seen[row.name]} and in {row.part}, but folds share no image;"
+                    " give the runs of one cross-validation"
+                )
+        seen |= {row.name: row.part for row in evaluation.rows}
+    folds = {next(iter(evaluation.thresholds)): evaluation.image for evaluation in evaluations}
+    if len(folds) < len(evaluations):
+        raise DataError(f"{len(evaluations)} folds have only {len(folds)} names ({', '.join(folds)}); rename")
+    tally = evaluations[0].tally
+    for evaluation in evaluations[1:]:
+        tally = tally.merged(evaluation.tally)
+    rows = [row for evaluation in evaluations for row in evaluation.rows]
+    without_mask = sum(evaluation.without_mask for evaluation in evaluations)
+    return Evaluation(
+        rows=tuple(rows),
+        image=_image_metrics(rows),
+        pixel=_pixel_metrics(tally, without_mask),
+        thresholds={part: t for evaluation in evaluations for part, t in evaluation.thresholds.items()},
+        pixel_thresholds={
+            part: t for evaluation in evaluations for part, t in evaluation.pixel_thresholds.items()
+        },
+        without_mask=without_mask,
+        skipped={name: reason for evaluation in evaluations for name, reason in evaluation.skipped.items()},
+        tally=tally,
+        tiles=tuple(_closest([tile for evaluation in evaluations for tile in evaluation.tiles])),
+        folds=folds,
+    )
+
+
+def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
+    """Write metrics.json, scores.csv, curves.png and contact_sheet.png.
+
+    Parameters
+    ----------
+    evaluation
+        What to write.
+    folder
+        Where to; it is made if missing, and files of these names are replaced.
+
+    Raises
+    ------
+    OutputError
+        If a file cannot be written.
+    MissingExtraError
+        If matplotlib is not installed; the two text files are written then.
+    """
+    atomic_write(folder / "scores.csv", (to_csv(evaluation.rows)).encode())
+    atomic_write(
+        folder / "metrics.json",
+        (json.dumps(to_json(evaluation), indent=2, ensure_ascii=False) + "\n").encode(),
+    )
+    labels, scores, decisions = columns(evaluation.rows)
+    thresholds = list(evaluation.thresholds.values())
+    atomic_write(folder / "curves.png", draw_curves(labels, scores, decisions, thresholds))
+    atomic_write(folder / "contact_sheet.png", draw_contact_sheet(evaluation.tiles))
+
+
+def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
+    labels, scores, decisions = columns(rows)
+    ap = average_precision(labels, scores)
+    if ap.reason is not None:
+        best = BestF1(Metric(None, ap.reason), None, None, None)
+    else:
+        threshold = best_f1_threshold(labels, scores)
+        counts = confusion(labels, scores, threshold)
+        best = BestF1(counts.f1, threshold, counts.fp, counts.fn)
+    return ImageMetrics(
+        ap=ap,
+        ap_trapezoid=average_precision_trapezoid(labels, scores),
+        auroc=auroc(labels, scores),
+        at_threshold=Confusion.count(labels, decisions),
+        best_f1_on_test=best,
+    )
+
+
+def _pixel_metrics(tally: PixelTally, without_mask: int) -> PixelMetrics:
+    marked = tally.confusion.tp + tally.confusion.fn
+
+    def told(metric: Metric) -> Metric:
+        # "there is no defect" would be wrong where there are, but unmarked
+        if metric.value is None and without_mask and not marked:
+            return Metric(None, "no defective image has a mask")
+        return metric
+
+    return PixelMetrics(
+        ap=told(tally.ap),
+        auroc=told(tally.auroc),
+        aupro=told(tally.aupro),
+        iou=told(tally.iou),
+        dice=told(tally.dice),
+        size_recall=tally.size_recall,
+    )
+
+
+def _check_scores(sample: Sample, prediction: Prediction) -> None:
+    low, high = float(prediction.score_map.min()), float(prediction.score_map.max())
+    if not all(0 <= value <= 1 for value in (prediction.score, low, high)):  # NaN fails too
+        raise ModelError(
+            f"the model gives {sample.name} the score {prediction.score} and pixel scores from {low} to"
+            f" {high}, where all must lie in [0, 1]; its weights are damaged, so train or copy it again"
+        )
+
+
+def _mask(sample: Sample, prediction: Prediction) -> NDArray[np.bool_] | None:
+    height, width = prediction.score_map.shape
+    if not sample.label:
+        return np.zeros((height, width), np.bool_)
+    return None if sample.mask is None else read_mask(sample.mask, (height, width))
+
+
+def _closest(tiles: list[Tile]) -> list[Tile]:
+    """Keep the defective and the good images that are closest to, or deepest in, a wrong decision."""
+    ranked = sorted(tiles, key=lambda tile: tile.margin)
+    return [tile for label in (True, False) for tile in [t for t in ranked if t.label is label][:TILES]]
+
+
+def _with_tile(
+    tiles: list[Tile], row: Row, sample: Sample, prediction: Prediction, mask: NDArray[np.bool_] | None
+) -> list[Tile]:
+    margin = row.score - row.threshold if row.label else row.threshold - row.score
+    rivals = [tile.margin for tile in tiles if tile.label is row.label]
+    if len(rivals) == TILES and margin >= max(rivals):
+        return tiles  # the image need not be read again
+    height, width = prediction.score_map.shape
+    scale = min(1.0, _TILE_SIDE / max(height, width))
+    size = max(1, round(height * scale)), max(1, round(width * scale))
+    tile = Tile(
+        name=row.name,
+        label=row.label,
+        score=row.score,
+        decision=row.decision,
+        margin=margin,
+        image=_to_display(resize_image(read_image(sample.image, 3), size)),
+        mask=None if mask is None else resize_mask(mask, size),
+        score_map=resize_image(prediction.score_map, size),
+    )
+    return _closest([*tiles, tile])
+
+
+def _to_display(image: NDArray[Any]) -> NDArray[np.uint8]:
+    if image.dtype == np.uint8:
+        return image
+    # cameras rarely fill 16 bits: the brightest pixel becomes white
+    return (image * (255.0 / max(1, int(image.max())))).astype(np.uint8)

@@ -1,0 +1,274 @@
+"""The noun `Evaluation`: rows, metrics and pictures' raw material, and its form as JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.metrics import Confusion, Metric
+from segdec.pixel_metrics import PixelTally, SizeRecall
+from segdec.plots import Tile
+
+
+class Row(NamedTuple):
+    """One image's result; the columns of scores.csv.
+
+    Attributes
+    ----------
+    name
+        The sample's name.
+    label
+        True is defect.
+    score
+        In [0, 1].
+    threshold
+        The threshold of the model that gave the score.
+    decision
+        score >= threshold.
+    part
+        "test", or the fold the image was judged in.
+    """
+
+    name: str
+    label: bool
+    score: float
+    threshold: float
+    decision: bool
+    part: str
+
+
+class BestF1(NamedTuple):
+    """The highest F1 of any threshold, found on the very data that is judged, as the reference does.
+
+    Attributes
+    ----------
+    f1
+        Its value; None where a class is missing, and then so are the rest.
+    threshold, fp, fn
+        Where it is reached, and the false positives and negatives there.
+    """
+
+    f1: Metric
+    threshold: float | None
+    fp: int | None
+    fn: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class ImageMetrics:
+    """Image-level metrics.
+
+    Attributes
+    ----------
+    ap
+        Step-wise average precision.
+    ap_trapezoid
+        The reference's trapezoidal area under the precision-recall curve.
+    auroc
+        Area under the ROC curve.
+    at_threshold
+        Right and wrong decisions at the model's own threshold (each fold's own, in a joined evaluation).
+    best_f1_on_test
+        For comparison with the paper only.
+    """
+
+    ap: Metric
+    ap_trapezoid: Metric
+    auroc: Metric
+    at_threshold: Confusion
+    best_f1_on_test: BestF1
+
+
+@dataclass(frozen=True, slots=True)
+class PixelMetrics:
+    """Pixel-level metrics; `segdec.pixel_metrics.PixelTally` says what each one is.
+
+    Attributes
+    ----------
+    ap, auroc, aupro
+        Over all thresholds.
+    iou, dice
+        At the pixel threshold.
+    size_recall
+        Found defects by size.
+    """
+
+    ap: Metric
+    auroc: Metric
+    aupro: Metric
+    iou: Metric
+    dice: Metric
+    size_recall: tuple[SizeRecall, ...]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """What a model, or the models of a cross-validation, made of labelled images.
+
+    Attributes
+    ----------
+    rows
+        One for each image that was judged.
+    image, pixel
+        The metrics; of all folds pooled, in a joined evaluation.
+    thresholds, pixel_thresholds
+        Part or fold -> threshold.
+    without_mask
+        Defective images that count at image level only, as their defects are not marked.
+    skipped
+        Image name -> why the image, or its mask, is left out.
+    folds
+        Fold -> its own image-level metrics; empty unless joined.
+    tally
+        The pixel counts, from which folds are joined.
+    tiles
+        The images closest to a wrong decision.
+    """
+
+    rows: tuple[Row, ...]
+    image: ImageMetrics
+    pixel: PixelMetrics
+    thresholds: dict[str, float]
+    pixel_thresholds: dict[str, float]
+    without_mask: int
+    skipped: dict[str, str]
+    tally: PixelTally = field(repr=False)
+    tiles: tuple[Tile, ...] = field(repr=False)
+    folds: dict[str, ImageMetrics] = field(default_factory=dict)
+
+    @property
+    def ap_mean(self) -> Metric:
+        """Mean of the folds' average precisions; ``image.ap`` is that of the pooled scores."""
+        return _mean({name: fold.ap for name, fold in self.folds.items()})
+
+    @property
+    def ap_trapezoid_mean(self) -> Metric:
+        """Mean of the folds' areas by the trapezoidal rule."""
+        return _mean({name: fold.ap_trapezoid for name, fold in self.folds.items()})
+
+
+def columns(rows: Sequence[Row]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
+    """Return labels, scores and decisions of the rows as arrays, each (N,).
+
+    Parameters
+    ----------
+    rows
+        Of one or several parts.
+
+    Returns
+    -------
+    tuple
+        Labels (bool), scores (float64), decisions (bool).
+    """
+    return (
+        np.array([row.label for row in rows], np.bool_),
+        np.array([row.score for row in rows], np.float64),
+        np.array([row.decision for row in rows], np.bool_),
+    )
+
+
+def to_json(evaluation: Evaluation) -> dict[str, Any]:
+    """Turn an evaluation into what metrics.json holds.
+
+    Parameters
+    ----------
+    evaluation
+        Any.
+
+    Returns
+    -------
+    dict
+        Sections and figures; a metric that is not defined is None, and its dotted name stands in
+        "undefined" with the reason.
+    """
+    labels, _, _ = columns(evaluation.rows)
+    tree: dict[str, Any] = {
+        "images": {
+            "judged": len(labels),
+            "defective": int(labels.sum()),
+            "good": int((~labels).sum()),
+            "defective_without_mask": evaluation.without_mask,
+            "skipped": len(evaluation.skipped),
+        },
+        "thresholds": evaluation.thresholds,
+        "pixel_thresholds": evaluation.pixel_thresholds,
+        "image": _image_tree(evaluation.image),
+        "pixel": {
+            **{name: getattr(evaluation.pixel, name) for name in ("ap", "auroc", "aupro", "iou", "dice")},
+            "size_recall": [size._asdict() for size in evaluation.pixel.size_recall],
+        },
+    }
+    if evaluation.folds:
+        tree["folds"] = {
+            "ap_pooled": evaluation.image.ap,
+            "ap_mean": evaluation.ap_mean,
+            "ap_trapezoid_mean": evaluation.ap_trapezoid_mean,
+            "each": {name: _image_tree(image) for name, image in evaluation.folds.items()},
+        }
+    undefined: dict[str, str] = {}
+    return {**_plain(tree, "", undefined), "undefined": undefined, "skipped": evaluation.skipped}
+
+
+def to_csv(rows: Iterable[Row]) -> str:
+    """Turn rows into what scores.csv holds: a header, then a line each; labels and decisions are 0 or 1.
+
+    Parameters
+    ----------
+    rows
+        Of one or several parts.
+
+    Returns
+    -------
+    str
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(Row._fields)
+    writer.writerows([int(value) if isinstance(value, bool) else value for value in row] for row in rows)
+    return stream.getvalue()
+
+
+def _image_tree(image: ImageMetrics) -> dict[str, Any]:
+    counts = image.at_threshold
+    return {
+        "ap": image.ap,
+        "ap_trapezoid": image.ap_trapezoid,
+        "auroc": image.auroc,
+        "at_threshold": {
+            "tp": counts.tp,
+            "fp": counts.fp,
+            "fn": counts.fn,
+            "tn": counts.tn,
+            "accuracy": counts.accuracy,
+            "f1": counts.f1,
+        },
+        "best_f1_on_test": image.best_f1_on_test._asdict(),
+    }
+
+
+def _plain(value: Any, name: str, undefined: dict[str, str]) -> Any:
+    """Replace each Metric by its value; collect the reasons under their dotted names."""
+    if isinstance(value, dict):
+        return {
+            key: _plain(inner, f"{name}.{key}" if name else key, undefined) for key, inner in value.items()
+        }
+    if isinstance(value, Metric):
+        if value.reason is not None:
+            undefined[name] = value.reason
+        return value.value
+    return value
+
+
+def _mean(metrics: dict[str, Metric]) -> Metric:
+    for name, metric in metrics.items():
+        if metric.value is None:
+            return Metric(None, f"{name}: {metric.reason}")
+    values = [metric.value for metric in metrics.values() if metric.value is not None]
+    return Metric(math.fsum(values) / len(values)) if values else Metric(None, "there are no folds")

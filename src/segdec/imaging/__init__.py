@@ -1,0 +1,31 @@
+"""Image and mask files to arrays and back; resize; regions and overlays of score maps."""
+
+from segdec.imaging.files import (
+    IMAGE_SUFFIXES,
+    Pixels,
+    read_image,
+    read_image_size,
+    write_atomically,
+    write_image,
+)
+from segdec.imaging.masks import MAX_MASK_VALUES, decode_run_lengths, encode_run_lengths, read_mask
+from segdec.imaging.overlay import draw_overlay, find_regions
+from segdec.imaging.resize import resize_image, resize_mask, to_unit
+
+__all__ = [
+    "IMAGE_SUFFIXES",
+    "MAX_MASK_VALUES",
+    "Pixels",
+    "decode_run_lengths",
+    "draw_overlay",
+    "encode_run_lengths",
+    "find_regions",
+    "read_image",
+    "read_image_size",
+    "read_mask",
+    "resize_image",
+    "resize_mask",
+    "to_unit",
+    "write_atomically",
+    "write_image",
+]

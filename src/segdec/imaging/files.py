@@ -1,0 +1,270 @@
+"""Image files to arrays and back.
+
+Pillow decodes, because it refuses truncated files, keeps palette indices and knows EXIF; OpenCV decodes
+16-bit colour, which Pillow would silently reduce to 8 bits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import struct
+import zlib
+from pathlib import Path
+from typing import IO, Any, Literal, TypeAlias
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
+
+from segdec.errors import ImageError, OutputError
+from segdec.types import ImageSize
+
+Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
+"""(H, W, C) with C 1 (grey) or 3 (red, green, blue)."""
+
+IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
+"""Lower-case endings of the files that `read_image` reads."""
+
+_FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+# What Pillow raises for broken files, depending on where in the file the break is.
+_DECODING_ERRORS = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    KeyError,
+    IndexError,
+    TypeError,
+    OverflowError,
+    struct.error,
+    zlib.error,
+    Image.DecompressionBombError,
+)
+
+
+def read_image(path: str | Path, channels: Literal[1, 3] | None = None) -> Pixels:
+    """Read an image file.
+
+    Parameters
+    ----------
+    path
+        A PNG, JPEG, BMP or TIFF file of 8 or 16 bits, grey, colour or with a palette. An alpha channel
+        is dropped; an EXIF orientation is applied.
+    channels
+        1 converts to grey, 3 to colour; None keeps what the file holds.
+
+    Returns
+    -------
+    ndarray
+        (H, W, C) uint8 or uint16, in the order red, green, blue.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged, no image, or holds floating-point or 32-bit values.
+    """
+    pixels = decode_file(Path(path))
+    if pixels.dtype not in (np.uint8, np.uint16):
+        raise _wrong_values(Path(path), "32-bit")
+    return _convert(pixels, channels)
+
+
+def read_image_size(path: str | Path) -> ImageSize:
+    """Read an image's size from its header.
+
+    Parameters
+    ----------
+    path
+        An image file as for `read_image`.
+
+    Returns
+    -------
+    tuple
+        (height, width) in pixels, as `read_image` would return it (EXIF orientation applied).
+
+    Raises
+    ------
+    ImageError
+        If the file is missing or no image.
+    """
+    path = Path(path)
+    try:
+        with path.open("rb") as file, _open(path, file) as image:
+            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            if orientation != 1 and image.format == "TIFF":
+                # some versions of Pillow give a TIFF's size turned already, others do not
+                _load(path, image)
+                image = ImageOps.exif_transpose(image)
+                orientation = 1
+            width, height = image.size
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
+
+
+def write_image(path: str | Path, image: NDArray[Any]) -> None:
+    """Write an image file in whole or not at all.
+
+    Parameters
+    ----------
+    path
+        Its ending decides the format: PNG, JPEG, BMP or TIFF.
+    image
+        (H, W), (H, W, 1) or (H, W, 3) in red, green, blue; uint8, or uint16 for PNG and TIFF.
+
+    Raises
+    ------
+    OutputError
+        If the ending is unknown, or the file cannot be written.
+    """
+    path = Path(path)
+    suffix = path.suffix.lower()
+    if suffix not in IMAGE_SUFFIXES:
+        endings = ", ".join(sorted(IMAGE_SUFFIXES))
+        raise OutputError(f"cannot write {path}: its ending says no format; choose one of {endings}")
+    if image.dtype != np.uint8 and (image.dtype != np.uint16 or suffix not in (".png", ".tif", ".tiff")):
+        raise OutputError(f"cannot write {image.dtype} values to {path}; convert them to uint8")
+    is_color = image.ndim == 3 and image.shape[2] == 3
+    _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]) if is_color else image)
+    write_atomically(path, data.tobytes())
+
+
+def write_atomically(path: str | Path, data: bytes) -> None:
+    """Write a file in whole or not at all: to a temporary file beside it, which then takes its name.
+
+    Parameters
+    ----------
+    path
+        The file; an existing one is replaced.
+    data
+        Its content.
+
+    Raises
+    ------
+    OutputError
+        If the folder is missing or not writable, or the disk is full.
+    """
+    path = Path(path)
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        raise OutputError(
+            f"cannot write {path}: {error.strerror}; choose a folder with room that you may write to"
+        ) from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
+    """Decode an image file in full, upright and without alpha channel.
+
+    Parameters
+    ----------
+    path
+        The file.
+    indices
+        True keeps the indices of a palette image instead of looking its colours up.
+
+    Returns
+    -------
+    ndarray
+        (H, W, C), C 1 or 3; uint8, uint16, or int32 for a file of 32-bit values.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged, no image or holds floating-point values.
+    """
+    data = _read_bytes(path)
+    with _open(path, io.BytesIO(data)) as image:
+        _load(path, image)
+        if image.mode == "F":
+            raise _wrong_values(path, "floating-point")
+        if _is_deep_color(image, data):
+            return _decode_deep_color(path, data, image)
+        is_png = image.format == "PNG"
+        upright = ImageOps.exif_transpose(image)
+    mode = upright.mode
+    if mode.startswith("I"):  # older versions of Pillow give 16-bit PNGs in 32 bits
+        return np.asarray(upright).astype(np.uint16 if mode != "I" or is_png else np.int32)[..., None]
+    if mode in ("1", "L") or (mode == "P" and indices):
+        return np.array(upright, np.uint8)[..., None]
+    if mode in ("LA", "La"):
+        return np.array(upright)[..., :1]
+    if mode in ("P", "PA"):
+        colors = np.array(upright.convert("RGBA"))[..., :3]
+        return colors[..., :1] if (colors == colors[..., :1]).all() else colors
+    return np.array(upright if mode in ("RGB", "RGBA") else upright.convert("RGB"))[..., :3]
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise _unreadable(path, error) from error
+    if not data:
+        raise ImageError(f"{path} is empty (zero bytes); copy it again or remove it")
+    return data
+
+
+def _open(path: Path, file: IO[bytes]) -> Image.Image:
+    try:
+        return Image.open(file, formats=_FORMATS)
+    except UnidentifiedImageError as error:
+        raise ImageError(
+            f"{path} is no image that can be read; PNG, JPEG, BMP and TIFF are, so convert or remove it"
+        ) from error
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _load(path: Path, image: Image.Image) -> None:
+    try:
+        image.load()
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _unreadable(path: Path, error: Exception) -> ImageError:
+    cause = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
+    return ImageError(f"{path} cannot be read: {cause}; copy it again or remove it")
+
+
+def _wrong_values(path: Path, values: str) -> ImageError:
+    return ImageError(f"{path} holds {values} values; 8 and 16 bit images are read, so convert it to one")
+
+
+def _is_deep_color(image: Image.Image, data: bytes) -> bool:
+    if image.mode.startswith("I"):
+        return False
+    if image.format == "PNG":
+        return data[24] == 16  # bit depth in the header chunk
+    bits = image.tag_v2.get(ExifTags.Base.BitsPerSample, ()) if image.format == "TIFF" else ()  # type: ignore[attr-defined]
+    return 16 in np.atleast_1d(bits)
+
+
+def _decode_deep_color(path: Path, data: bytes, image: Image.Image) -> NDArray[np.uint16]:
+    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+        raise ImageError(
+            f"{path} is 16-bit colour with an EXIF orientation, which is not read; save it upright"
+        )
+    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
+    if pixels is None or pixels.dtype != np.uint16:
+        raise ImageError(f"{path} cannot be read as 16-bit colour; save it anew as 16-bit PNG")
+    if pixels.ndim == 2 or image.mode in ("L", "LA"):
+        return np.asarray(pixels.reshape(*pixels.shape[:2], -1)[..., :1], np.uint16)
+    return np.asarray(pixels[..., 2::-1], np.uint16)  # blue, green, red (, alpha) -> red, green, blue
+
+
+def _convert(pixels: NDArray[Any], channels: Literal[1, 3] | None) -> Pixels:
+    if channels == 3 and pixels.shape[2] == 1:
+        pixels = np.repeat(pixels, 3, axis=2)
+    elif channels == 1 and pixels.shape[2] == 3:
+        pixels = cv2.cvtColor(np.ascontiguousarray(pixels), cv2.COLOR_RGB2GRAY)[..., None]
+    return np.ascontiguousarray(pixels)

@@ -1,0 +1,277 @@
+"""The pictures of an evaluation: its curves, and the images closest to a wrong decision."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.errors import MissingExtraError
+from segdec.metrics import auroc, average_precision, precision_recall_curve, roc_curve
+
+DEFECT = "#c8553d"
+GOOD = "#3d7a9e"
+INK = "#2b2d33"
+FAINT = "#9a9da6"
+_OUTLINE = (244, 208, 63)  # yellow stands out on grey and on the score's red alike
+_DPI = 150
+
+
+@dataclass(frozen=True, slots=True)
+class Tile:
+    """One image of the contact sheet, reduced to thumbnail size.
+
+    Attributes
+    ----------
+    name, label, score, decision
+        As in `segdec.evaluate.Row`.
+    margin
+        How far the score stands on the right side of its threshold; negative is a wrong decision.
+    image
+        (h, w, 3) uint8.
+    mask
+        (h, w) bool; None without pixel annotation.
+    score_map
+        (h, w) float32 in [0, 1].
+    """
+
+    name: str
+    label: bool
+    score: float
+    decision: bool
+    margin: float
+    image: NDArray[np.uint8]
+    mask: NDArray[np.bool_] | None
+    score_map: NDArray[np.float32]
+
+
+def draw_curves(
+    labels: NDArray[np.bool_],
+    scores: NDArray[np.float64],
+    decisions: NDArray[np.bool_],
+    thresholds: Sequence[float],
+) -> bytes:
+    """Draw precision-recall curve, ROC curve and the histogram of scores, with the operating point.
+
+    Parameters
+    ----------
+    labels
+        (N,), True is defect.
+    scores
+        (N,) in [0, 1].
+    decisions
+        (N,), True where called defective; they make the operating point.
+    thresholds
+        The decisions' thresholds: one, or one per fold.
+
+    Returns
+    -------
+    bytes
+        A PNG file. A curve that is not defined is replaced by the reason.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    figure = _new_figure(12.5, 4.1)
+    left, middle, right = figure.subplots(1, 3)
+    found, false = decisions[labels], decisions[~labels]
+    ap, area = average_precision(labels, scores), auroc(labels, scores)
+
+    _frame(left, "Precision and recall", "recall", "precision")
+    if ap.value is None:
+        _say(left, f"not defined: {ap.reason}")
+    else:
+        precision, recall, _ = precision_recall_curve(labels, scores)
+        # AP is the area under these steps: P_n holds from R_(n-1) to R_n
+        left.step(recall, precision, where="pre", color=INK, linewidth=1.8)
+        if decisions.any():
+            _operating_point(left, found.mean(), labels[decisions].mean())
+        _corner(left, f"AP {ap.value:.3f}", "left")
+
+    _frame(middle, "ROC", "false positive rate", "true positive rate")
+    if area.value is None:
+        _say(middle, f"not defined: {area.reason}")
+    else:
+        fpr, tpr, _ = roc_curve(labels, scores)
+        middle.plot([0, 1], [0, 1], color=FAINT, linewidth=0.8, linestyle=(0, (4, 4)))
+        middle.plot(fpr, tpr, color=INK, linewidth=1.8)
+        _operating_point(middle, false.mean(), found.mean())
+        _corner(middle, f"AUROC {area.value:.3f}", "right")
+
+    _draw_histogram(right, scores[labels], scores[~labels], sorted(set(thresholds)))
+    return _png(figure)
+
+
+def draw_contact_sheet(tiles: Sequence[Tile]) -> bytes:
+    """Draw the images closest to a wrong decision, the worst first: misses, then false alarms.
+
+    Each tile shows the image with the mask's outline, and the score map laid over it.
+
+    Parameters
+    ----------
+    tiles
+        At least one.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    groups = [
+        (title, sorted((tile for tile in tiles if tile.label is label), key=lambda tile: tile.margin))
+        for label, title in ((True, "Defective, lowest scores"), (False, "Good, highest scores"))
+    ]
+    groups = [(title, members) for title, members in groups if members]
+    pairs = {id(tile): _side_by_side(tile) for tile in tiles}
+    # the sheet is laid out for the typical image; others keep their shape within their cell
+    aspect = float(np.median([pair.shape[1] / pair.shape[0] for pair in pairs.values()]))
+    columns = 6 if aspect < 1.2 else 3 if aspect < 3 else 2
+    width = 12.5
+    cell_width = width / columns
+    cell_height = min(cell_width * 0.94 / aspect, 5.0) + 0.5
+    rows = [-(-len(members) // columns) for _, members in groups]
+    heading = 0.5
+    height = sum(heading + count * cell_height for count in rows) + 0.1
+    figure = _new_figure(width, height, constrained=False)
+    top = 0.0
+    for (title, members), count in zip(groups, rows, strict=True):
+        figure.text(
+            0.03 * cell_width / width, 1 - (top + 0.3) / height, title, fontsize=13, color=INK, weight="bold"
+        )
+        top += heading
+        for number, tile in enumerate(members):
+            row, column = divmod(number, columns)
+            box = (
+                (column + 0.03) * cell_width / width,
+                1 - (top + (row + 1) * cell_height - 0.06) / height,
+                0.94 * cell_width / width,
+                (cell_height - 0.5) / height,
+            )
+            _draw_tile(figure.add_axes(box), tile, pairs[id(tile)], limit=int(cell_width * 11))
+        top += count * cell_height
+    return _png(figure)
+
+
+def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> None:
+    axes.imshow(pair, interpolation="antialiased")
+    axes.set_anchor("NW")
+    axes.set_axis_off()
+    verdict = {
+        (True, True): "found",
+        (True, False): "missed",
+        (False, True): "false alarm",
+        (False, False): "passed",
+    }[tile.label, tile.decision]
+    wrong = tile.label is not tile.decision
+    name = tile.name if len(tile.name) <= limit else "…" + tile.name[1 - limit :]
+    axes.set_title(
+        f"{verdict}  {tile.score:.3f}",
+        loc="left",
+        fontsize=9.5,
+        color=DEFECT if wrong else INK,
+        weight="bold" if wrong else "normal",
+        pad=14,
+    )
+    axes.annotate(
+        name, (0, 1), (0, 4), xycoords="axes fraction", textcoords="offset points", fontsize=7.5, color=FAINT
+    )
+
+
+def _side_by_side(tile: Tile) -> NDArray[np.uint8]:
+    """Image with the mask's outline, and the score map over the image: (h, w', 3), stacked if wide."""
+    outlined = tile.image.copy()
+    if tile.mask is not None:
+        contours, _ = cv2.findContours(tile.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+        cv2.drawContours(outlined, contours, -1, _OUTLINE, thickness=max(1, max(tile.mask.shape) // 250))
+    opacity = 0.8 * tile.score_map[..., None]  # (h, w, 1)
+    red = np.array([215, 38, 30], np.float32)
+    overlay = ((1 - opacity) * tile.image + opacity * red).astype(np.uint8)
+    axis = 0 if tile.image.shape[1] > 1.5 * tile.image.shape[0] else 1
+    gap = np.full_like(outlined.take(range(max(2, max(outlined.shape) // 100)), axis=axis), 255)
+    return np.concatenate([outlined, gap, overlay], axis=axis)
+
+
+def _draw_histogram(
+    axes: Any, defective: NDArray[np.float64], good: NDArray[np.float64], thresholds: Sequence[float]
+) -> None:
+    _frame(axes, "Scores", "score", "images")
+    for name, values, color in (("good", good, GOOD), ("defective", defective, DEFECT)):
+        axes.hist(
+            values,
+            bins=np.linspace(0, 1, 41),
+            color=color,
+            alpha=0.75,
+            label=f"{name} ({len(values)})",
+            log=True,
+        )
+    for number, threshold in enumerate(thresholds):
+        name = f"threshold {threshold:.3f}" if len(thresholds) == 1 else "thresholds of the folds"
+        axes.axvline(
+            threshold, color=INK, linewidth=1.2, linestyle=(0, (3, 2)), label=name if not number else None
+        )
+    # a single image must be seen too; room for the legend above the bars
+    axes.set_ylim(0.6, max(axes.get_ylim()[1], 2.0) ** 1.35)
+    axes.yaxis.set_major_formatter("{x:.0f}")
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center")
+
+
+def _new_figure(width: float, height: float, *, constrained: bool = True) -> Any:
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise MissingExtraError(
+            "pictures need matplotlib, which is not installed; pip install 'segdec[train]'"
+        ) from error
+    figure = Figure(
+        (width, height), dpi=_DPI, facecolor="white", layout="constrained" if constrained else None
+    )
+    FigureCanvasAgg(figure)
+    return figure
+
+
+def _frame(axes: Any, title: str, x: str, y: str) -> None:
+    axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=10)
+    axes.set_xlabel(x, fontsize=10, color=INK)
+    axes.set_ylabel(y, fontsize=10, color=INK)
+    axes.set_xlim(-0.02, 1.02)
+    axes.set_ylim(-0.02, 1.04)
+    axes.tick_params(colors=INK, labelsize=9, length=3, color=FAINT)
+    for side, spine in axes.spines.items():
+        spine.set_visible(side in ("left", "bottom"))
+        spine.set_color(FAINT)
+
+
+def _operating_point(axes: Any, x: float, y: float) -> None:
+    axes.plot(
+        x, y, "o", color=DEFECT, markersize=8, markeredgecolor="white", markeredgewidth=1.2, clip_on=False,
+        zorder=3, label="at the threshold",
+    )  # fmt: skip
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower center", handletextpad=0.2)
+
+
+def _corner(axes: Any, text: str, side: str) -> None:
+    x = 0.04 if side == "left" else 0.97
+    axes.text(x, 0.16, text, transform=axes.transAxes, ha=side, fontsize=12, color=INK)
+
+
+def _say(axes: Any, text: str) -> None:
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT, fontsize=9.5, wrap=True)
+
+
+def _png(figure: Any) -> bytes:
+    stream = io.BytesIO()
+    figure.savefig(stream, format="png", metadata={"Software": None})
+    return stream.getvalue()
