@@ -92,13 +92,15 @@ def read_image_size(path: str | Path) -> ImageSize:
     """
     path = Path(path)
     try:
+        if path.stat().st_size == 0:
+            raise _empty(path)
         with path.open("rb") as file, _open(path, file) as image:
-            orientation = image.getexif().get(ExifTags.Base.Orientation, 1)
+            orientation = _orientation(path, image)
             if orientation != 1 and image.format == "TIFF":
                 # some versions of Pillow give a TIFF's size turned already, others do not
                 _load(path, image)
-                image = ImageOps.exif_transpose(image)
-                orientation = 1
+                height, width = _turn_upright(path, image).size[::-1]
+                return height, width
             width, height = image.size
     except OSError as error:
         raise _unreadable(path, error) from error
@@ -188,13 +190,17 @@ def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
             raise _wrong_values(path, "floating-point")
         if _is_deep_color(image, data):
             return _decode_deep_color(path, data, image)
+        if _is_misread_bmp(image, data):
+            return _decode_by_opencv(path, data, cv2.IMREAD_GRAYSCALE)[..., None]
         is_png = image.format == "PNG"
-        upright = ImageOps.exif_transpose(image)
+        upright = _turn_upright(path, image)
     mode = upright.mode
     if mode.startswith("I"):  # older versions of Pillow give 16-bit PNGs in 32 bits
         return np.asarray(upright).astype(np.uint16 if mode != "I" or is_png else np.int32)[..., None]
-    if mode in ("1", "L") or (mode == "P" and indices):
-        return np.array(upright, np.uint8)[..., None]
+    if mode in ("1", "L"):
+        return np.array(upright.convert("L"))[..., None]  # one bit becomes 0 and 255
+    if mode == "P" and indices:
+        return np.array(upright)[..., None]
     if mode in ("LA", "La"):
         return np.array(upright)[..., :1]
     if mode in ("P", "PA"):
@@ -209,7 +215,7 @@ def _read_bytes(path: Path) -> bytes:
     except OSError as error:
         raise _unreadable(path, error) from error
     if not data:
-        raise ImageError(f"{path} is empty (zero bytes); copy it again or remove it")
+        raise _empty(path)
     return data
 
 
@@ -231,6 +237,24 @@ def _load(path: Path, image: Image.Image) -> None:
         raise _unreadable(path, error) from error
 
 
+def _orientation(path: Path, image: Image.Image) -> int:
+    try:
+        return int(image.getexif().get(ExifTags.Base.Orientation, 1))
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _turn_upright(path: Path, image: Image.Image) -> Image.Image:
+    try:
+        return ImageOps.exif_transpose(image)
+    except _DECODING_ERRORS as error:
+        raise _unreadable(path, error) from error
+
+
+def _empty(path: Path) -> ImageError:
+    return ImageError(f"{path} is empty (zero bytes); copy it again or remove it")
+
+
 def _unreadable(path: Path, error: Exception) -> ImageError:
     cause = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return ImageError(f"{path} cannot be read: {cause}; copy it again or remove it")
@@ -249,17 +273,33 @@ def _is_deep_color(image: Image.Image, data: bytes) -> bool:
     return 16 in np.atleast_1d(bits)
 
 
-def _decode_deep_color(path: Path, data: bytes, image: Image.Image) -> NDArray[np.uint16]:
-    if image.getexif().get(ExifTags.Base.Orientation, 1) != 1:
+def _decode_deep_color(path: Path, data: bytes, image: Image.Image) -> NDArray[Any]:
+    if _orientation(path, image) != 1:
         raise ImageError(
             f"{path} is 16-bit colour with an EXIF orientation, which is not read; save it upright"
         )
-    pixels = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_UNCHANGED)
-    if pixels is None or pixels.dtype != np.uint16:
-        raise ImageError(f"{path} cannot be read as 16-bit colour; save it anew as 16-bit PNG")
+    pixels = _decode_by_opencv(path, data, cv2.IMREAD_UNCHANGED)
     if pixels.ndim == 2 or image.mode in ("L", "LA"):
-        return np.asarray(pixels.reshape(*pixels.shape[:2], -1)[..., :1], np.uint16)
-    return np.asarray(pixels[..., 2::-1], np.uint16)  # blue, green, red (, alpha) -> red, green, blue
+        return pixels.reshape(*pixels.shape[:2], -1)[..., :1]
+    return pixels[..., 2::-1]  # blue, green, red (, alpha) -> red, green, blue
+
+
+def _is_misread_bmp(image: Image.Image, data: bytes) -> bool:
+    """Tell whether Pillow takes a BMP with a byte per pixel and a palette of black and white for 1-bit."""
+    if image.format != "BMP" or image.mode != "1":
+        return False
+    bits = data[24] if data[14] == 12 else data[28]  # 12 is the size of the older header
+    return bits != 1
+
+
+def _decode_by_opencv(path: Path, data: bytes, flag: int) -> NDArray[Any]:
+    try:
+        pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
+    except cv2.error as error:
+        raise _unreadable(path, error) from error
+    if pixels is None:
+        raise ImageError(f"{path} cannot be read: its pixels cannot be decoded; save it anew as PNG")
+    return np.asarray(pixels)
 
 
 def _convert(pixels: NDArray[Any], channels: Literal[1, 3] | None) -> Pixels:
