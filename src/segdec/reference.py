@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import pickle
+import struct
+import warnings
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, cast
@@ -18,6 +20,19 @@ from segdec.types import ImageSize
 if TYPE_CHECKING:
     from torch import Tensor
 
+# What torch raises for damaged files, depending on where the damage is.
+_DECODING_ERRORS = (
+    pickle.UnpicklingError,
+    struct.error,
+    AssertionError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _DEPTHS = (1, 3, 4)
 # Places in the sequence of layers; 1, 5 and 10 are max-pools, which have no weights.
 _VOLUME = (0, 2, 3, 4, 6, 7, 8, 9, 11)
@@ -109,9 +124,16 @@ def _load(path: Path) -> dict[str, Tensor]:
     import torch
 
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
+        stream = path.open("rb")
     except OSError as error:
+        raise ModelError(f"cannot read {path}: {error.strerror}; check the name and its rights") from error
+    try:
+        with stream, warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of unusual pickles: what comes of them is checked below
+            content = torch.load(stream, map_location="cpu", weights_only=True)
+    except _DECODING_ERRORS as error:
         raise ModelError(
+<<<<<<< HEAD
             f"cannot read {path}: {error.strerror or error}; check the name and its rights"
         ) from error
     except (
@@ -126,6 +148,10 @@ def _load(path: Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state dictionary"
             " saved by torch.save"
+=======
+            f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state"
+            " dictionary saved by torch.save"
+>>>>>>> predict
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ModelError(
@@ -168,8 +194,13 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
             )
     if shapes["volume.0"][1] not in (1, 3):
         raise ModelError(
+<<<<<<< HEAD
             f"{path}: volume.0.0.weight is {shapes['volume.0']}, for images of {shapes['volume.0'][1]}"
             " channels; grey (1) and colour (3) are read"
+=======
+            f"{path}: volume.0.0.weight is {shapes['volume.0']}, for {shapes['volume.0'][1]} channels; only"
+            " networks for grey (1) and colour (3) can be imported"
+>>>>>>> predict
         )
     try:
         return NetworkConfig(
