@@ -133,25 +133,8 @@ def _load(path: Path) -> dict[str, Tensor]:
             content = torch.load(stream, map_location="cpu", weights_only=True)
     except _DECODING_ERRORS as error:
         raise ModelError(
-<<<<<<< HEAD
-            f"cannot read {path}: {error.strerror or error}; check the name and its rights"
-        ) from error
-    except (
-        pickle.UnpicklingError,
-        RuntimeError,
-        EOFError,
-        ValueError,
-        LookupError,
-        TypeError,
-        AttributeError,
-    ) as error:
-        raise ModelError(
-            f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state dictionary"
-            " saved by torch.save"
-=======
             f"{path} is no checkpoint of plain tensors ({type(error).__name__}); give a state"
             " dictionary saved by torch.save"
->>>>>>> predict
         ) from error
     if not isinstance(content, dict) or not all(isinstance(key, str) for key in content):
         raise ModelError(
@@ -194,13 +177,8 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
             )
     if shapes["volume.0"][1] not in (1, 3):
         raise ModelError(
-<<<<<<< HEAD
-            f"{path}: volume.0.0.weight is {shapes['volume.0']}, for images of {shapes['volume.0'][1]}"
-            " channels; grey (1) and colour (3) are read"
-=======
             f"{path}: volume.0.0.weight is {shapes['volume.0']}, for {shapes['volume.0'][1]} channels; only"
             " networks for grey (1) and colour (3) can be imported"
->>>>>>> predict
         )
     try:
         return NetworkConfig(
