@@ -175,8 +175,11 @@ class Predictor:
         ]
 
     def _judge(self, image: _Input, score: float, small_map: NDArray[np.float32]) -> Prediction:
-        if not np.isfinite(score):  # no comparison with NaN is true: it would pass as good
-            raise ModelError(f"the network's score of {image.name or 'the image'} is {score}; train it anew")
+        if not (np.isfinite(score) and np.isfinite(small_map).all()):
+            # no comparison with NaN is true: it would pass as good
+            raise ModelError(
+                f"the network's score of {image.name or 'the image'} is no number (overflow); train it anew"
+            )
         score_map = resize_image(small_map, image.size)  # (h/8, w/8) -> (H, W)
         return Prediction(
             name=image.name,

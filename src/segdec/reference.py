@@ -89,33 +89,12 @@ def import_reference(weights: Path, image_size: ImageSize, folder: Path) -> Path
     network = _sizes(weights, tensors)
     _check_shapes(weights, tensors, network)
     _check_seg_bias(weights, tensors[_SEG_BIAS])
-    card = ModelCard(
-        network=network,
-        image_size=image_size,
-        channels=cast(Literal[1, 3], network.in_channels),
-        threshold=0.5,
-        threshold_from="default",
-        pixel_threshold=0.5,
-        trained=Trained(
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=f"imported from {weights.name}",
-            dataset=None,
-            data_hash=None,
-            epoch=None,
-            seed=None,
-            commit=None,
-        ),
-        versions=versions(),
-    )
-    write_model(
-        folder,
-        card,
-        {
-            _own_name(key): (tensor.flatten() if _is_norm(key) else tensor).numpy()
-            for key, tensor in tensors.items()
-            if key != _SEG_BIAS
-        },
-    )
+    arrays = {
+        _own_name(key): (tensor.flatten() if _is_norm(key) else tensor).numpy()
+        for key, tensor in tensors.items()
+        if key != _SEG_BIAS
+    }
+    write_model(folder, _make_card(weights, network, image_size), arrays)
     return folder
 
 
@@ -226,6 +205,27 @@ def _check_seg_bias(path: Path, bias: Tensor) -> None:
             f"{path}: {_SEG_BIAS} is {value:g}, but the segmentation head learns no bias, so only 0 can be"
             " imported; give a checkpoint of the unchanged reference implementation"
         )
+
+
+def _make_card(weights: Path, network: NetworkConfig, image_size: ImageSize) -> ModelCard:
+    return ModelCard(
+        network=network,
+        image_size=image_size,
+        channels=cast(Literal[1, 3], network.in_channels),
+        threshold=0.5,
+        threshold_from="default",
+        pixel_threshold=0.5,
+        trained=Trained(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=f"imported from {weights.name}",
+            dataset=None,
+            data_hash=None,
+            epoch=None,
+            seed=None,
+            commit=None,
+        ),
+        versions=versions(),
+    )
 
 
 def _is_norm(key: str) -> bool:
