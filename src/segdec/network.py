@@ -107,7 +107,7 @@ class SegDecNet(nn.Module):
         )
         self.segmentation = nn.Sequential(*blocks)
         self.seg_head = nn.Sequential(
-            nn.Conv2d(config.context_channels, 1, 1, bias=False), FeatureNorm(1, bias=False)
+            nn.Conv2d(config.context_channels, 1, 1, bias=False), FeatureNorm(1, bias=config.seg_head_bias)
         )
         decision: list[nn.Module] = []
         channels = config.context_channels + 1

@@ -88,11 +88,10 @@ def import_reference(weights: Path, image_size: ImageSize, folder: Path) -> Path
     _check_keys(weights, tensors)
     network = _sizes(weights, tensors)
     _check_shapes(weights, tensors, network)
-    _check_seg_bias(weights, tensors[_SEG_BIAS])
     arrays = {
         _own_name(key): (tensor.flatten() if _is_norm(key) else tensor).numpy()
         for key, tensor in tensors.items()
-        if key != _SEG_BIAS
+        if key != _SEG_BIAS or network.seg_head_bias
     }
     write_model(folder, _make_card(weights, network, image_size), arrays)
     return folder
@@ -167,6 +166,7 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
             context_channels=shapes["volume.11"][0],
             context_kernel=shapes["volume.11"][2],
             decision_channels=(shapes["extractor.1"][0], shapes["extractor.3"][0], shapes["extractor.5"][0]),
+            seg_head_bias=bool(tensors[_SEG_BIAS].any()),  # 0, as training leaves it, is as good as none
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -191,20 +191,6 @@ def _check_shapes(path: Path, tensors: dict[str, Tensor], config: NetworkConfig)
                 f"{path}: {key} is {tuple(tensor.shape)}, expected {expected} beside its other weights; give"
                 " a checkpoint of the reference implementation"
             )
-
-
-def _check_seg_bias(path: Path, bias: Tensor) -> None:
-    """Refuse what this network has no place for: it would shift every seg_logit.
-
-    The norm of the segmentation head learns no bias, its entry stays at its first value, 0. Another value
-    could not be moved elsewhere: the decision stage pads the seg_logits with zeros.
-    """
-    value = float(bias.flatten()[0])
-    if value != 0:
-        raise ModelError(
-            f"{path}: {_SEG_BIAS} is {value:g}, but the segmentation head learns no bias, so only 0 can be"
-            " imported; give a checkpoint of the unchanged reference implementation"
-        )
 
 
 def _make_card(weights: Path, network: NetworkConfig, image_size: ImageSize) -> ModelCard:

@@ -14,7 +14,7 @@ from segdec.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from segdec.config import NetworkConfig, TrainConfig
+    from segdec.config import NetworkConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -94,26 +94,31 @@ def choose_precision(wish: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
-def choose_context(train: TrainConfig, network: NetworkConfig) -> Literal["direct", "spectral"]:
+def choose_context(
+    wish: Literal["auto", "direct", "spectral"], network: NetworkConfig, precision: Precision
+) -> Literal["direct", "spectral"]:
     """Decide how the context convolution is computed.
 
     Parameters
     ----------
-    train
-        Its ``context`` is the wish; "auto" takes the spectral form on CPUs without matrix tiles,
-        where it was measured to be faster (see docs/performance.md).
+    wish
+        "auto" takes the spectral form on a CPU, unless it has matrix tiles for the precision asked for:
+        what was measured to be faster (see docs/results.md).
     network
         Small windows gain nothing from the spectral form.
+    precision
+        What it is computed in.
 
     Returns
     -------
     str
         "direct" or "spectral".
     """
-    if train.context != "auto":
-        return train.context
+    if wish != "auto":
+        return wish
     large = network.context_kernel >= 11 and network.context_channels >= 256
-    return "spectral" if large and device_type() == "cpu" and cpu_kind() != "amx" else "direct"
+    tiles = precision == "bf16" and cpu_kind() == "amx"
+    return "spectral" if large and device_type() == "cpu" and not tiles else "direct"
 
 
 def is_main_process() -> bool:

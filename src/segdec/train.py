@@ -273,7 +273,8 @@ def _set_up(run: Run) -> _Loop:
     from segdec.sampling import EpochSampler
 
     config = run.config.train
-    accelerator = make_accelerator(choose_precision(config.precision), config.accumulate)
+    precision = choose_precision(config.precision)
+    accelerator = make_accelerator(precision, config.accumulate)
     sampler = EpochSampler(
         [sample.label for sample in run.split.train],
         config.batch_size,
@@ -287,7 +288,7 @@ def _set_up(run: Run) -> _Loop:
         run.config.network,
         config.seed,
         gradient_scale=0.0 if config.gradient_adjustment else 1.0,
-        context=choose_context(config, run.config.network),
+        context=choose_context(config.context, run.config.network, precision),
     )
     to_channels_last(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)
