@@ -48,10 +48,10 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     """
     generator = np.random.default_rng([seed, 0])
     to_fill = 2 if config.val_fraction else 1  # parts that the test part leaves groups for
+    val: list[Sample] = []
     if config.splits is not None:
         listed = read_splits_file(config.splits, config.setting, config.fold)
         train, test = _take_listed(dataset, listed)
-        val: list[Sample] = []
         origin = listed.origin
     elif any(sample.part for sample in dataset):
         if config.folds:
@@ -61,15 +61,13 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         train, val, test = ([s for s in dataset if s.part == part] for part in PARTS)
         origin = "published parts"
         if not test:
-            train, test = _carve(train, config.test_fraction, generator, "test", to_fill)
+            train, test = _carve(train, config.test_fraction, generator, "test", 1 if val else to_fill)
             origin += f", test seeded with {seed}"
     elif config.folds:
         train, test = _take_fold(dataset, config, generator)
-        val = []
         origin = f"seeded with {seed}, fold {config.fold} of {config.folds}"
     else:
         train, test = _carve(dataset.samples, config.test_fraction, generator, "test", to_fill)
-        val = []
         origin = f"seeded with {seed}"
     if not val and config.val_fraction:
         # a stream of its own: val does not depend on how many numbers the test part took
