@@ -12,7 +12,7 @@ import numpy as np
 from segdec.config import DataConfig
 from segdec.data.splits_file import ListedFold, read_splits_file
 from segdec.errors import ConfigError, DataError
-from segdec.imaging import write_atomically
+from segdec.files import atomic_write
 from segdec.types import PARTS, Dataset, Part, Sample, Split
 
 _ATTEMPTS = 100
@@ -96,7 +96,7 @@ def save_split(split: Split, path: str | Path) -> None:
     content: dict[str, object] = {"origin": split.origin}
     content |= {part: [sample.name for sample in split.part(part)] for part in PARTS}
     content["weak"] = [sample.name for part in PARTS for sample in split.part(part) if sample.weak]
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(Path(path), (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def load_split(path: str | Path, dataset: Dataset) -> Split:
