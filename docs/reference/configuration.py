@@ -98,6 +98,8 @@ def _kind(annotation: Any) -> str:
     arguments = [argument for argument in get_args(annotation) if argument is not type(None)]
     if get_origin(annotation) is Literal:
         return ", ".join(f"`{argument}`" for argument in arguments)
+    if Ellipsis in arguments:
+        return f"list of {_kind(arguments[0])}"
     if get_origin(annotation) is tuple:
         return f"{len(arguments)} integers"
     return _kind(arguments[0])  # a value or None

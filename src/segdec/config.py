@@ -22,6 +22,7 @@ STRIDE = 8
 """The segmentation output has 1 / STRIDE of the input's height and width."""
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
+Count = Annotated[int, Field(ge=1)]
 
 
 class _Frozen(BaseModel):
@@ -39,6 +40,8 @@ class DataConfig(_Frozen):
     """Severstal only: the defect class that counts as defect; None takes any."""
     dilation: int = Field(1, ge=1)
     """Side of the square that masks are dilated with, in pixels at image_size; 1 is none."""
+    masks: Literal["as-given", "boxes"] = "as-given"
+    """as-given: masks teach as they are; boxes: as the filled upright box around each connected part."""
     splits: str | None = None
     """A file of published splits (JSON or the authors' .pyb); None uses the layout's own, or a seeded one."""
     setting: str = "33_33"
@@ -51,6 +54,14 @@ class DataConfig(_Frozen):
     """Share of the items that choose threshold and epoch, taken from the training part."""
     test_fraction: Fraction = 0.2
     """Share of the items that judge, where no split is published and folds is 0."""
+    test_images: tuple[Count, Count] | None = None
+    """[defective, good] items that judge, in place of test_fraction; None goes by the share."""
+    together: tuple[tuple[str, ...], ...] = ()
+    """Groups that show the same thing, e.g. [[kos01, kos26]]: each follows the first of its list."""
+    positives: int | None = Field(None, ge=1)
+    """Only so many defective images of the training part teach (a seeded choice); None takes all."""
+    masked_positives: int | None = Field(None, ge=0)
+    """Only so many of them keep their masks (a seeded choice), the rest their label; None takes all."""
     workers: int = Field(1, ge=0)
     """Processes that decode images and make targets; 0 does it in the training process."""
     cache_mib: int = Field(1024, ge=0)
@@ -91,14 +102,19 @@ class LossConfig(_Frozen):
 
     delta: float = Field(1.0, gt=0)
     """Weight of the decision loss."""
-    balance: Literal["dynamic", "none", "decision"] = "dynamic"
-    """dynamic: lambda falls from 1 to 0 over the epochs; none: both losses in full; decision: lambda is 0."""
+    balance: Literal["dynamic", "none", "decision", "two-stage"] = "dynamic"
+    """dynamic: lambda falls from 1 to 0 over the epochs; none: both losses in full; decision: lambda is 0;
+    two-stage: lambda is 1 in the first half of the epochs and 0 in the second, as in 2019."""
     distance_weights: bool = True
     """True weights positive pixels by their distance to the mask's border; False weights all by 1."""
     w_pos: float = Field(3.0, gt=0)
     """Weight of a positive pixel deepest inside the mask."""
     p: float = Field(2.0, ge=0)
     """Exponent of the distance."""
+    d_max: Literal["image", "component"] = "image"
+    """image: w_pos is reached once in an image; component: in each connected part of its mask."""
+    reduction: Literal["mean17", "area"] = "mean17"
+    """How masks and weights become cells: mean17 over overlapping 17 x 17 windows; area over 8 x 8 pixels."""
     decision_target: Literal["hard", "soft"] = "hard"
     """hard: 0 or 1; soft: the reference's maximum of the reduced mask, for reproduction only."""
 
@@ -176,6 +192,8 @@ class Config(_Frozen):
             raise ValueError(
                 'train.select is "best", but data.val_fraction is 0; give validation data a share'
             )
+        if self.loss.balance == "two-stage" and self.train.epochs < 2:
+            raise ValueError('loss.balance is "two-stage", but train.epochs is 1; it needs 2 or more')
         return self
 
 

@@ -12,14 +12,17 @@ from torch import Tensor
 from torch.nn import functional as F  # noqa: N812
 
 
-def balance(kind: Literal["dynamic", "none", "decision"], epoch: int, epochs: int) -> tuple[float, float]:
+def balance(
+    kind: Literal["dynamic", "none", "decision", "two-stage"], epoch: int, epochs: int
+) -> tuple[float, float]:
     """Return the factors of the segmentation and the decision loss in one epoch.
 
     Parameters
     ----------
     kind
         "dynamic": (lambda, 1 - lambda) with lambda = 1 - n / n_ep; "none": (1, 1); "decision":
-        (0, 1), for data without any mask of a defect.
+        (0, 1), for data without any mask of a defect; "two-stage": (1, 0) in the first half of the
+        epochs (the longer one, where their number is odd), then (0, 1).
     epoch
         n, from 0.
     epochs
@@ -33,7 +36,8 @@ def balance(kind: Literal["dynamic", "none", "decision"], epoch: int, epochs: in
     Notes
     -----
     Source: the paper's Sec. III (dynamically balanced loss); "decision" is the setting without pixel
-    labels of arXiv:2104.06064.
+    labels of arXiv:2104.06064; "two-stage" is the scheme of the predecessor (2019): with the gradient
+    adjusted, its second half trains the decision stage on a frozen segmentation stage.
 
     Examples
     --------
@@ -43,6 +47,8 @@ def balance(kind: Literal["dynamic", "none", "decision"], epoch: int, epochs: in
     if kind == "dynamic":
         lam = 1 - epoch / epochs
         return lam, 1 - lam
+    if kind == "two-stage":
+        return (1.0, 0.0) if 2 * epoch < epochs else (0.0, 1.0)
     return (1.0, 1.0) if kind == "none" else (0.0, 1.0)
 
 

@@ -178,7 +178,9 @@ def _train_epoch(
             seg_loss = segmentation_loss(seg_logits, batch.seg_target, batch.weight_map)  # (N,)
             dec_loss = decision_loss(dec_logits, batch.dec_target)  # (N,)
             loss = seg_factor * seg_loss + dec_factor * dec_loss  # (N,)
-            accelerator.backward(loss.sum() * parts)
+            # a stage that learns nothing needs no backward pass; several processes wait for every gradient
+            idle = seg_factor == 0 and accelerator.num_processes == 1
+            accelerator.backward((dec_factor * dec_loss if idle else loss).sum() * parts)
             loop.optimizer.step()
             loop.optimizer.zero_grad()
         loop.meter.add(loss, seg_loss, dec_loss, batch.place)

@@ -5,6 +5,8 @@ Source: arXiv:2007.07676, Sec. III (loss weighting for positive pixels).
 
 from __future__ import annotations
 
+from typing import Literal
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -15,11 +17,14 @@ _REACH = 8
 """The reduction averages over 2 * _REACH + 1 = 17 pixels in each direction."""
 
 
-def weight_map(mask: NDArray[np.bool_], w_pos: float, p: float) -> NDArray[np.float32]:
+def weight_map(
+    mask: NDArray[np.bool_], w_pos: float, p: float, d_max: Literal["image", "component"] = "image"
+) -> NDArray[np.float32]:
     """Weigh the pixels of an image: 1 outside defects, w_pos * (D / D_max)^p inside.
 
     D is the Euclidean distance of a defect's pixel to the nearest good pixel, D_max the largest
-    distance in the image. Rough masks are wrong at their borders first, so pixels there count little.
+    distance in the image, or in the pixel's own connected part of the mask. Rough masks are wrong at their
+    borders first, so pixels there count little.
 
     Parameters
     ----------
@@ -29,6 +34,9 @@ def weight_map(mask: NDArray[np.bool_], w_pos: float, p: float) -> NDArray[np.fl
         Weight of the pixel deepest inside.
     p
         Exponent.
+    d_max
+        "image" is the reference's; "component" gives every defect its full weight, also a small one beside
+        a large one (parts that touch at a corner are one).
 
     Returns
     -------
@@ -45,29 +53,50 @@ def weight_map(mask: NDArray[np.bool_], w_pos: float, p: float) -> NDArray[np.fl
         weights[:] = w_pos  # no border anywhere: every pixel is as deep as can be
     elif mask.any():
         distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        weights[mask] = w_pos * (distance[mask] / distance.max()) ** p
+        weights[mask] = w_pos * (distance[mask] / _deepest(mask, distance, d_max)) ** p
     return weights
 
 
-def reduce_to_cells(pixels: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Reduce a map of pixels to the cells of the segmentation output, as the reference does.
+def reduce_to_cells(
+    pixels: NDArray[np.float32], kind: Literal["mean17", "area"] = "mean17"
+) -> NDArray[np.float32]:
+    """Reduce a map of pixels to the cells of the segmentation output.
 
-    Mean over 17 x 17 windows, one every 8 pixels, mirrored at the image's border. The windows overlap:
-    cells next to a defect see a part of it, and a small defect never reaches 1.
+    "mean17" is what the reference does: the mean over 17 x 17 windows, one every 8 pixels, mirrored at the
+    image's border. The windows overlap: cells next to a defect see a part of it, and a small defect never
+    reaches 1. "area" is the mean over the 8 x 8 pixels that a cell stands for.
 
     Parameters
     ----------
     pixels
         (H, W), H and W multiples of 8.
+    kind
+        "mean17" or "area".
 
     Returns
     -------
     ndarray
         (H/8, W/8).
     """
+    if kind == "area":
+        height, width = pixels.shape
+        cells = pixels.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE)
+        return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32))
     side = 2 * _REACH + 1
     means = cv2.blur(pixels, (side, side), borderType=cv2.BORDER_REFLECT_101)  # (H, W)
     return np.ascontiguousarray(means[::STRIDE, ::STRIDE])
+
+
+def _deepest(
+    mask: NDArray[np.bool_], distance: NDArray[np.float32], d_max: Literal["image", "component"]
+) -> NDArray[np.float32]:
+    """Return D_max of each of the mask's pixels: (n,), or (1,) where it is the same for all."""
+    if d_max == "image":
+        return distance.max(keepdims=True)[0]
+    count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    deepest = np.zeros(count, np.float32)
+    np.maximum.at(deepest, parts[mask], distance[mask])
+    return deepest[parts[mask]]
 
 
 def dilate(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

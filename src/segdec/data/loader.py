@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdec.config import AugmentConfig, Config
-from segdec.imaging import read_image, read_mask, resize_image, resize_mask, to_unit
+from segdec.imaging import fill_boxes, read_image, read_mask, resize_image, resize_mask, to_unit
 from segdec.runtime import device_type
 from segdec.sampling import Draw, EpochSampler
 from segdec.types import Sample
@@ -123,9 +123,9 @@ def load_pixels(sample: Sample, config: Config) -> tuple[NDArray[np.generic], ND
     image = read_image(sample.image, channels)
     mask = np.zeros(size, bool)
     if sample.label and sample.mask is not None:
-        mask = dilate(
-            resize_mask(read_mask(sample.mask, (image.shape[0], image.shape[1])), size), config.data.dilation
-        )
+        given = read_mask(sample.mask, (image.shape[0], image.shape[1]))
+        teaching = fill_boxes(given) if config.data.masks == "boxes" else given
+        mask = dilate(resize_mask(teaching, size), config.data.dilation)
     return resize_image(image, size), mask
 
 
@@ -151,11 +151,11 @@ def make_targets(
         0 or 1, or the reference's soft value.
     """
     loss = config.loss
-    seg_target = reduce_to_cells(mask.astype(np.float32))
+    seg_target = reduce_to_cells(mask.astype(np.float32), loss.reduction)
     if sample.weak:
         weights = np.zeros_like(seg_target)  # nothing is known of its pixels
     elif loss.distance_weights and mask.any():
-        weights = reduce_to_cells(weight_map(mask, loss.w_pos, loss.p))
+        weights = reduce_to_cells(weight_map(mask, loss.w_pos, loss.p, loss.d_max), loss.reduction)
     else:
         weights = np.ones_like(seg_target)
     soft = loss.decision_target == "soft" and not sample.weak

@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 from collections import Counter, defaultdict
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from segdec.config import DataConfig
 from segdec.data.splits_file import ListedFold, read_splits_file
+from segdec.data.supervision import limit_supervision
 from segdec.errors import ConfigError, DataError
 from segdec.files import atomic_write
 from segdec.types import PARTS, Dataset, Part, Sample, Split
@@ -24,14 +26,17 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
 
     The first that applies: a splits file (``config.splits``); the parts that the data set's authors
     published; folds of a cross-validation (``config.folds``); seeded shares. Shares are counted in
-    groups, with and without defects apart, and every part gets both classes.
+    groups, with and without defects apart, and every part gets both classes. Groups that
+    ``config.together`` names count as one; a splits file that divides them is followed for the first of
+    them, and the others stand where it does (training, test or neither).
 
     Parameters
     ----------
     dataset
         What to divide. Samples that a published split does not name are left out.
     config
-        ``splits``, ``setting``, ``fold``, ``folds``, ``val_fraction`` and ``test_fraction``.
+        ``splits``, ``setting``, ``fold``, ``folds``, ``val_fraction``, ``test_fraction``,
+        ``test_images``, ``together``, ``positives`` and ``masked_positives``.
     seed
         Decides the shuffles; the same seed gives the same split.
 
@@ -47,11 +52,13 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         If the fold or setting does not exist.
     """
     generator = np.random.default_rng([seed, 0])
+    if config.splits is None:
+        dataset = replace(dataset, samples=tuple(_as_one(dataset.samples, config.together)))
     to_fill = 2 if config.val_fraction else 1  # parts that the test part leaves groups for
     val: list[Sample] = []
     if config.splits is not None:
-        listed = read_splits_file(config.splits, config.setting, config.fold)
-        train, test = _take_listed(dataset, listed)
+        listed = _reunite(read_splits_file(config.splits, config.setting, config.fold), config.together)
+        train, test = (_as_one(part, config.together) for part in _take_listed(dataset, listed))
         origin = listed.origin
     elif any(sample.part for sample in dataset):
         if config.folds:
@@ -61,18 +68,20 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         train, val, test = ([s for s in dataset if s.part == part] for part in PARTS)
         origin = "published parts"
         if not test:
-            train, test = _carve(train, config.test_fraction, generator, "test", 1 if val else to_fill)
+            train, test = _carve_test(train, config, generator, 1 if val else to_fill)
             origin += f", test seeded with {seed}"
     elif config.folds:
         train, test = _take_fold(dataset, config, generator)
         origin = f"seeded with {seed}, fold {config.fold} of {config.folds}"
     else:
-        train, test = _carve(dataset.samples, config.test_fraction, generator, "test", to_fill)
+        train, test = _carve_test(dataset.samples, config, generator, to_fill)
         origin = f"seeded with {seed}"
     if not val and config.val_fraction:
         # a stream of its own: val does not depend on how many numbers the test part took
         train, val = _carve(train, config.val_fraction, np.random.default_rng([seed, 1]), "val")
         origin += f", val a share of {config.val_fraction:g} of train"
+    train, limits = limit_supervision(train, config, seed)
+    origin += limits
     split = Split(tuple(train), tuple(val), tuple(test), origin)
     _check(split, dataset)
     return split
@@ -159,6 +168,28 @@ def _take_listed(dataset: Dataset, listed: ListedFold) -> tuple[list[Sample], li
     return train, [sample for item in listed.test for sample in by_item[item]]
 
 
+def _reunite(listed: ListedFold, together: Sequence[Sequence[str]]) -> ListedFold:
+    """Let the groups of one thing stand where the first of them stands, in every fold alike.
+
+    So a cross-validation still judges each of them once.
+    """
+    train, test = dict(listed.train), list(listed.test)
+    for first, *others in together:
+        for other in others:
+            train.pop(other, None)
+            test = [item for item in test if item != other]
+            if first in train:
+                train[other] = train[first]
+            elif first in test:
+                test.append(other)
+    return replace(listed, train=train, test=tuple(test))
+
+
+def _as_one(samples: Sequence[Sample], together: Sequence[Sequence[str]]) -> list[Sample]:
+    first_of = {other: first for first, *others in together for other in others}
+    return [replace(sample, group=first_of.get(sample.group, sample.group)) for sample in samples]
+
+
 def _refuse_missing(missing: list[str], where: str, dataset: Dataset) -> None:
     if missing:
         more = f" and {len(missing) - 5} more" if len(missing) > 5 else ""
@@ -167,6 +198,24 @@ def _refuse_missing(missing: list[str], where: str, dataset: Dataset) -> None:
             f" ({dataset.layout}, {len(dataset)} images) does not hold; use the data set that the split"
             " was made for"
         )
+
+
+def _carve_test(
+    samples: Sequence[Sample], config: DataConfig, generator: np.random.Generator, to_fill: int
+) -> tuple[list[Sample], list[Sample]]:
+    """Take the test part out: a share, or a fixed number of groups of each class."""
+    if config.test_images is None:
+        return _carve(samples, config.test_fraction, generator, "test", to_fill)
+    strata = _strata(samples)
+    if any(len(groups) - count < to_fill for count, groups in zip(config.test_images, strata, strict=True)):
+        raise DataError(
+            f"data.test_images is {list(config.test_images)}, [defective, good], but there are"
+            f" {_describe_strata(samples)}, of which {to_fill} each must be left; choose fewer"
+        )
+    taken: set[str] = set()
+    for count, groups in zip(config.test_images, strata, strict=True):
+        taken |= set(generator.permutation(groups)[:count].tolist())
+    return _by_groups(samples, taken)
 
 
 def _carve(

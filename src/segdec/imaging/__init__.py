@@ -7,7 +7,13 @@ from segdec.imaging.files import (
     read_image_size,
     write_image,
 )
-from segdec.imaging.masks import MAX_MASK_VALUES, decode_run_lengths, encode_run_lengths, read_mask
+from segdec.imaging.masks import (
+    MAX_MASK_VALUES,
+    decode_run_lengths,
+    encode_run_lengths,
+    fill_boxes,
+    read_mask,
+)
 from segdec.imaging.overlay import draw_overlay, find_regions
 from segdec.imaging.resize import resize_image, resize_mask, to_unit
 
@@ -18,6 +24,7 @@ __all__ = [
     "decode_run_lengths",
     "draw_overlay",
     "encode_run_lengths",
+    "fill_boxes",
     "find_regions",
     "read_image",
     "read_image_size",

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -118,6 +119,33 @@ def encode_run_lengths(mask: NDArray[np.bool_]) -> str:
     flat = np.concatenate([[0], mask.T.ravel().astype(np.int8), [0]])
     edges = np.flatnonzero(np.diff(flat))
     return " ".join(f"{start + 1} {end - start}" for start, end in zip(edges[::2], edges[1::2], strict=True))
+
+
+def fill_boxes(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """Turn a mask into the filled upright boxes around its connected parts.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool. Pixels that touch at a corner are connected.
+
+    Returns
+    -------
+    ndarray
+        (H, W) bool, True inside every box.
+
+    Examples
+    --------
+    >>> fill_boxes(np.array([[1, 0, 0], [0, 1, 0], [0, 0, 0]], bool)).astype(int)
+    array([[1, 1, 0],
+           [1, 1, 0],
+           [0, 0, 0]])
+    """
+    count, _, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=8)
+    boxes = np.zeros_like(mask)
+    for x, y, width, height, _ in stats[1:count]:  # the first is the background
+        boxes[y : y + height, x : x + width] = True
+    return boxes
 
 
 def _check_mask(path: Path, values: NDArray[Any], size: ImageSize) -> None:
