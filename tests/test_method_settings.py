@@ -64,7 +64,8 @@ def test_the_second_stage_leaves_the_segmentation_frozen_bit_for_bit(data, tmp_p
     whole = weights_after(data, tmp_path / "both", "loss.balance=two-stage", "train.epochs=4")
     segmentation = [name for name in whole if name.startswith(("segmentation.", "seg_head."))]
     decision = [name for name in whole if name.startswith(("decision.", "fc."))]
-    assert segmentation and len(segmentation) + len(decision) == len(whole)
+    assert segmentation
+    assert len(segmentation) + len(decision) == len(whole)
     # three epochs have their second stage in the third only: both trained the segmentation for two
     assert all(torch.equal(short[name], whole[name]) for name in segmentation)
     assert any(not torch.equal(short[name], whole[name]) for name in decision)
@@ -73,15 +74,15 @@ def test_the_second_stage_leaves_the_segmentation_frozen_bit_for_bit(data, tmp_p
 def test_the_first_stage_leaves_the_decision_as_it_was(data, tmp_path):
     from segdec.network import build_network
 
-    class _Stop(Exception):
+    class _StopError(Exception):
         pass
 
     def stop(now):
         if now.stage == "training" and now.epoch == 1:
-            raise _Stop
+            raise _StopError
 
     config = tiny("loss.balance=two-stage", "train.epochs=2")
-    with pytest.raises(_Stop):
+    with pytest.raises(_StopError):
         train(data, config, tmp_path / "run", watch=stop)
     trained, _ = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
     initial = build_network(config.network, config.train.seed).state_dict()
@@ -150,4 +151,10 @@ def test_boxes_teach_when_asked(data):
     given, boxes = (tiny(f"data.masks={kind}") for kind in ("as-given", "boxes"))
     sample = next(s for s in make_split(open_dataset(data, given.data), given.data, 0).train if s.label)
     mask, box = load_pixels(sample, given)[1], load_pixels(sample, boxes)[1]
-    assert (mask <= box).all() and box.sum() > mask.sum()
+    assert (mask <= box).all()
+    assert box.sum() > mask.sum()
+
+
+def test_the_name_of_a_published_setting_is_no_number():
+    assert load_config(settings=("data.setting=25_25",)).data.setting == "25_25"
+    assert load_config(settings=("train.epochs=1_0",)).train.epochs == 10

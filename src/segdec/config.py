@@ -343,6 +343,8 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
+    if isinstance(value, int) and "_" in text:
+        value = text.strip()  # TOML reads the name of a setting, 33_33, as the number 3333
     for name in reversed(key.strip().split(".")):
         value = {name: value}
     return value  # type: ignore[no-any-return]

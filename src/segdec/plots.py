@@ -169,6 +169,74 @@ def draw_contact_sheet(tiles: Sequence[Tile]) -> bytes:
     return _png(figure)
 
 
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """A named figure with its spread, and perhaps a published one to compare it with.
+
+    Attributes
+    ----------
+    name, value, spread
+        The spread reaches that far to both sides.
+    published
+        None where none is known.
+    """
+
+    name: str
+    value: float
+    spread: float
+    published: float | None
+
+
+def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> bytes:
+    """Draw named figures below each other, the published ones beside them.
+
+    Parameters
+    ----------
+    intervals
+        At least one, from top to bottom.
+    title, label
+        Of the picture and of its axis.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    figure = _new_figure(8.5, 1.3 + 0.32 * len(intervals))
+    axes = figure.subplots()
+    _frame(axes, title, label, "")
+    places = list(range(len(intervals)))
+    published = [(one.published, place) for place, one in zip(places, intervals, strict=True)]
+    known = [(value, place) for value, place in published if value is not None]
+    if known:
+        axes.plot(*zip(*known, strict=True), "D", color=FAINT, markersize=8, fillstyle="none", label="paper")
+    axes.errorbar(
+        [one.value for one in intervals],
+        places,
+        xerr=[one.spread for one in intervals],
+        fmt="o",
+        color=GOOD,
+        markersize=5.5,
+        elinewidth=1.5,
+        capsize=3,
+        label="here, ± standard deviation over seeds",
+    )
+    axes.set_yticks(places, [_drawable(one.name) for one in intervals], parse_math=False)
+    axes.set_ylim(len(intervals) - 0.4, -0.6)  # the first on top
+    low = min([one.value - one.spread for one in intervals] + [value for value, _ in known])
+    high = max([one.value + one.spread for one in intervals] + [value for value, _ in known])
+    room = max(0.06 * (high - low), 0.2)
+    axes.set_xlim(low - room, high + room)
+    axes.grid(axis="x", color=FAINT, alpha=0.3, linewidth=0.6)
+    figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
+    return _png(figure)
+
+
 def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> None:
     axes.imshow(pair, interpolation="antialiased")
     axes.set_anchor("NW")

@@ -5,7 +5,7 @@ Source: arXiv:2007.07676, Sec. III (loss weighting for positive pixels).
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -88,15 +88,16 @@ def reduce_to_cells(
 
 
 def _deepest(
-    mask: NDArray[np.bool_], distance: NDArray[np.float32], d_max: Literal["image", "component"]
-) -> NDArray[np.float32]:
+    mask: NDArray[np.bool_], distance: NDArray[Any], d_max: Literal["image", "component"]
+) -> NDArray[Any]:
     """Return D_max of each of the mask's pixels: (n,), or (1,) where it is the same for all."""
     if d_max == "image":
-        return distance.max(keepdims=True)[0]
+        return np.array([distance.max()])
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    part = np.asarray(parts)[mask]  # (n,)
     deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, parts[mask], distance[mask])
-    return deepest[parts[mask]]
+    np.maximum.at(deepest, part, distance[mask])
+    return deepest[part]
 
 
 def dilate(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -1,0 +1,247 @@
+"""From a table to its single trainings: what is trained on, with which settings, in which folder."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from segdec.config import Config, load_config
+from segdec.data.open import LAYOUTS
+from segdec.errors import ConfigError, DataError
+from segdec.experiments.tables import DATA_SETS, Row, Table
+
+MACHINE_SETTINGS = (
+    "data.workers",
+    "data.cache_mib",
+    "train.accumulate",
+    "train.compile",
+    "train.context",
+    "train.tensorboard",
+)
+"""Settings that say how a run is computed, not what: they make no row of its own."""
+
+DONE, FAILED = "done.json", "failed.json"
+"""Files of a run folder that say that nothing is left to be done."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One training: a row, a fold and a seed.
+
+    Attributes
+    ----------
+    row
+        Of the table.
+    variant
+        What ``--set`` changes in every row, as part of a file name; empty for the row as it is.
+    fold
+        One of the row's folds.
+    seed
+        Of the training.
+    data
+        The data set, or its class.
+    folder
+        The run folder.
+    config
+        In full, but for what the data decide.
+    command
+        What measures it again.
+    """
+
+    row: Row
+    variant: str
+    fold: str
+    seed: int
+    data: Path
+    folder: Path
+    config: Config
+    command: str
+
+    @property
+    def settled(self) -> bool:
+        """True once it is done, or has failed for good."""
+        return (self.folder / DONE).exists() or (self.folder / FAILED).exists()
+
+
+def plan(
+    table: Table,
+    data: Sequence[str],
+    out: Path,
+    seeds: Sequence[int] = (0,),
+    rows: Sequence[str] = (),
+    folds: Sequence[str] = (),
+    settings: Sequence[str] = (),
+    splits: Path | None = None,
+) -> list[Job]:
+    """List the trainings of a table, one seed after the other, so that every row soon has a figure.
+
+    Parameters
+    ----------
+    table
+        One of `segdec.experiments.tables.TABLES`.
+    data
+        Folders of data sets, each DIR or NAME=DIR. Rows of a data set that is not given are left out.
+    out
+        Folder of all results.
+    seeds
+        Of the trainings.
+    rows
+        Names of rows; empty takes all.
+    folds
+        "0" or "fold0", "8" or "class8"; empty takes all.
+    settings
+        Laid over the settings of every row.
+    splits
+        The published folds of KolektorSDD; None looks for splits.json in the data set and beside it.
+
+    Returns
+    -------
+    list of Job
+
+    Raises
+    ------
+    ConfigError
+        If a row, fold or setting does not exist.
+    DataError
+        If a folder is no data set of this table, or the splits are missing.
+    """
+    folders = find_data(table, data)
+    named = sorted(setting for setting in settings if setting.partition("=")[0] not in MACHINE_SETTINGS)
+    variant = variant_name(named)
+    chosen = [row for row in choose_rows(table, rows) if row.data in folders]
+    if not chosen:
+        needed = ", ".join(dict.fromkeys(row.data for row in choose_rows(table, rows)))
+        raise DataError(f"these rows need other data; name a folder of {needed} by --data")
+    jobs: dict[Path, Job] = {}
+    for seed in seeds:
+        for row in chosen:
+            root = folders[row.data]
+            own = (f"data.splits={_toml(_splits(root, splits))}",) if row.data == "kolektor" else ()
+            for fold in _choose_folds(row, folds, chosen):
+                place, fold_settings = _place(root, fold)
+                config = load_config(
+                    row.data, (*row.settings, *own, *fold_settings, f"train.seed={seed}", *settings)
+                )
+                if config.train.seed != seed:
+                    raise ConfigError("seeds are given by --seeds, not by --set train.seed")
+                folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
+                words = f"segdec reproduce {table.name} --data DIR --rows {row.name} --folds {fold}"
+                command = " ".join([f"{words} --seeds {seed}", *(f"--set '{one}'" for one in settings)])
+                # rows that are the same experiment share their runs: the first stands for all
+                jobs.setdefault(folder, Job(row, variant, fold, seed, place, folder, config, command))
+    return list(jobs.values())
+
+
+def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
+    """Tell which folder holds which data set.
+
+    Parameters
+    ----------
+    table
+        Which data sets are needed.
+    given
+        Each DIR, whose layout is recognised, or NAME=DIR.
+
+    Returns
+    -------
+    dict
+        Data set -> folder.
+
+    Raises
+    ------
+    DataError
+        If a folder is none of these data sets.
+    """
+    needed = "; ".join(f"{name} ({DATA_SETS[name]})" for name in table.data)
+    found: dict[str, Path] = {}
+    for words in given:
+        name, equals, path = words.rpartition("=")
+        root = Path(path)
+        layout = next((layout.name for layout in LAYOUTS if layout.looks_like(root)), "no data set")
+        if layout not in table.data or (equals and name != layout):
+            raise DataError(f"{root} was taken for {layout}; the table {table.name} needs: {needed}")
+        found[layout] = root.resolve()
+    if not found:
+        raise DataError(f"no data given; the table {table.name} needs --data with: {needed}")
+    return found
+
+
+def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
+    """Return the rows of these names, in the table's order; all for no name.
+
+    Raises
+    ------
+    ConfigError
+        If there is no row of a name.
+    """
+    known = [row.name for row in table.rows]
+    for name in names:
+        if name not in known:
+            raise ConfigError(f'the table {table.name} has no row "{name}"; there are {", ".join(known)}')
+    return tuple(row for row in table.rows if not names or row.name in names)
+
+
+def variant_name(settings: Sequence[str]) -> str:
+    """Return what settings add to the name of a row.
+
+    Parameters
+    ----------
+    settings
+        Those that change what is computed.
+
+    Returns
+    -------
+    str
+        Fit for a file name.
+
+    Examples
+    --------
+    >>> variant_name(["data.image_size=[704, 256]", "train.epochs=5"])
+    '+image_size=704x256+epochs=5'
+    """
+    words = []
+    for setting in settings:
+        key, _, value = setting.partition("=")
+        plain = re.sub(r"[\[\]\s\"']", "", value).replace(",", "x")
+        words.append("+" + key.rpartition(".")[2] + "=" + re.sub(r"[^\w.=-]", "-", plain))
+    return "".join(words)
+
+
+def _choose_folds(row: Row, wanted: Sequence[str], rows: Sequence[Row]) -> list[str]:
+    def is_wanted(fold: str) -> bool:
+        return not wanted or fold in wanted or re.sub(r"^\D+", "", fold) in wanted
+
+    chosen = [fold for fold in row.folds if is_wanted(fold)]
+    if not chosen and not any(is_wanted(fold) for other in rows for fold in other.folds):
+        raise ConfigError(f"no fold {', '.join(wanted)}; the row {row.name} has {', '.join(row.folds)}")
+    return chosen
+
+
+def _place(root: Path, fold: str) -> tuple[Path, tuple[str, ...]]:
+    """Return what one fold is trained on: a class has a folder of its own, other folds a setting."""
+    if fold.startswith("class"):
+        for path in (root, *sorted(root.glob("*"))):
+            if path.name.lower() == fold:
+                return path, ()
+        raise DataError(f"{root} holds no {fold.capitalize()}; choose those it holds by --folds")
+    if fold.startswith("fold"):
+        return root, (f"data.fold={fold.removeprefix('fold')}",)
+    return root, ()
+
+
+def _splits(root: Path, given: Path | None) -> Path:
+    """Return the file of KolektorSDD's published folds."""
+    places = [given] if given is not None else [root / "splits.json", root.parent / "splits.json"]
+    for path in places:
+        if path.is_file():
+            return path.resolve()
+    raise DataError(
+        f"KolektorSDD's published folds are not at {' or '.join(map(str, places))};"
+        " name the file (.json or .pyb) by --splits"
+    )
+
+
+def _toml(path: Path) -> str:
+    return "'" + str(path) + "'" if "'" not in str(path) else f'"{path}"'

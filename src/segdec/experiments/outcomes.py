@@ -1,0 +1,290 @@
+"""What came of the runs of a table, read back from their folders."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from segdec.config import load_config
+from segdec.errors import ModelError, SegdecError
+from segdec.experiments.jobs import DONE, FAILED
+from segdec.experiments.tables import Row, Table
+from segdec.experiments.work import SESSIONS
+from segdec.metrics import auroc, average_precision, average_precision_trapezoid, confusion
+from segdec.thresholds import best_f1_threshold
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One finished run; also one line of TABLE-runs.csv.
+
+    Attributes
+    ----------
+    table, row, variant, fold, seed
+        Which run; ``variant`` is what ``--set`` added to the row's name.
+    ap, ap_trapezoid, auroc
+        Of the test images, in [0, 1]; None where undefined or failed.
+    fp, fn
+        At the model's own threshold.
+    best_f1_on_test_fp, best_f1_on_test_fn
+        At the threshold of best F1 on the test images, as the reference counts.
+    threshold, threshold_from
+        The model's own threshold, and the part that it was chosen on.
+    pixel_ap
+        Of the test images with masks.
+    defective, good
+        Test images.
+    epochs, height, width, precision
+        Of the training; two precisions, if it was gone on with on another machine.
+    steps, train_s
+        Optimiser steps, and the seconds that they took.
+    commit, machine, date, command
+        With what, where and when; and how to measure it again.
+    failed
+        Why there is no figure; empty otherwise.
+    folder
+        The run folder, below the folder of all results.
+    """
+
+    table: str
+    row: str
+    variant: str
+    fold: str
+    seed: int
+    ap: float | None = None
+    ap_trapezoid: float | None = None
+    auroc: float | None = None
+    fp: int | None = None
+    fn: int | None = None
+    best_f1_on_test_fp: int | None = None
+    best_f1_on_test_fn: int | None = None
+    threshold: float | None = None
+    threshold_from: str = ""
+    pixel_ap: float | None = None
+    defective: int | None = None
+    good: int | None = None
+    epochs: int = 0
+    height: int = 0
+    width: int = 0
+    precision: str = ""
+    steps: int = 0
+    train_s: float = 0.0
+    commit: str = ""
+    machine: str = ""
+    date: str = ""
+    command: str = ""
+    failed: str = ""
+    folder: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Scores:
+    """The scores of a run's test images.
+
+    Attributes
+    ----------
+    labels, scores, thresholds
+        (N,) each: True is defect; in [0, 1]; of the model that gave the score.
+    """
+
+    labels: np.ndarray[Any, np.dtype[np.bool_]]
+    scores: np.ndarray[Any, np.dtype[np.float64]]
+    thresholds: np.ndarray[Any, np.dtype[np.float64]]
+
+
+def find_outcomes(table: Table, out: Path) -> list[Outcome]:
+    """Read every settled run of a table, whoever made it.
+
+    Parameters
+    ----------
+    table
+        Its rows say where to look.
+    out
+        Folder of all results. Runs of other machines count once their folders are copied into it.
+
+    Returns
+    -------
+    list of Outcome
+        By row, variant, seed and fold. A run that two rows share stands in both.
+    """
+    found = []
+    for row in table.rows:
+        home = out / row.folder
+        for folder in sorted(home.parent.glob(f"{home.name}*")):
+            variant = folder.name.removeprefix(home.name)
+            if variant and not variant.startswith("+"):
+                continue  # another row, whose name begins alike
+            for run in sorted(folder.glob("*-seed*")):
+                fold, _, seed = run.name.rpartition("-seed")
+                settled = (run / DONE).exists() or (run / FAILED).exists()
+                if fold in row.folds and seed.isdecimal() and settled:
+                    found.append(_read(table, row, variant, fold, int(seed), run, out))
+    return sorted(found, key=lambda each: (_place(table, each), each.variant, each.seed, _fold_order(each)))
+
+
+def read_scores(run: Path) -> Scores:
+    """Read the scores of a run's test images.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+
+    Returns
+    -------
+    Scores
+
+    Raises
+    ------
+    ModelError
+        If scores.csv cannot be read.
+    """
+    try:
+        with (run / "scores.csv").open(encoding="utf-8", newline="") as stream:
+            rows = list(csv.DictReader(stream))
+        return Scores(
+            np.array([row["label"] == "1" for row in rows], np.bool_),
+            np.array([float(row["score"]) for row in rows]),
+            np.array([float(row["threshold"]) for row in rows]),
+        )
+    except (OSError, KeyError, ValueError) as error:
+        raise ModelError(
+            f"{run}/scores.csv is missing or damaged ({error}); delete {DONE} beside it to judge anew"
+        ) from error
+
+
+def pooled_ap(runs: Iterable[Path]) -> float | None:
+    """Return the average precision of several folds' test images, ranked together.
+
+    Parameters
+    ----------
+    runs
+        Run folders, one per fold.
+
+    Returns
+    -------
+    float or None
+        As `segdec.evaluate.join_folds` has it; None where it is undefined.
+    """
+    parts = [read_scores(run) for run in runs]
+    labels, scores = (
+        np.concatenate([getattr(part, name) for part in parts]) for name in ("labels", "scores")
+    )
+    return average_precision(labels, scores).value
+
+
+def to_csv(outcomes: Sequence[Outcome]) -> str:
+    """Write outcomes as CSV, a header and a line each; what is unknown is empty.
+
+    Parameters
+    ----------
+    outcomes
+        From `find_outcomes`.
+
+    Returns
+    -------
+    str
+    """
+    stream = io.StringIO()
+    writer = csv.DictWriter(stream, [each.name for each in fields(Outcome)], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(asdict(outcome) for outcome in outcomes)
+    return stream.getvalue()
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """Read the lines of a training, one per epoch.
+
+    Parameters
+    ----------
+    run
+        The run folder.
+
+    Returns
+    -------
+    list of dict
+        As in log.jsonl.
+    """
+    path = run / "log.jsonl"
+    lines = path.read_text(encoding="utf-8").splitlines() if path.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path, out: Path) -> Outcome:
+    try:
+        config = load_config(run / "config.toml")
+        meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
+        record = json.loads((run / (DONE if (run / DONE).exists() else FAILED)).read_text(encoding="utf-8"))
+        sessions = [json.loads(line) for line in (run / SESSIONS).read_text(encoding="utf-8").splitlines()]
+        log = read_log(run)
+        height, width = config.data.image_size or (0, 0)
+        known = {
+            "epochs": config.train.epochs,
+            "height": height,
+            "width": width,
+            "precision": _joined(session["precision"] for session in sessions),
+            "steps": sum(line["steps"] for line in log),
+            "train_s": round(sum(line["seconds"] for line in log), 1),
+            "commit": _joined(session["commit"] or "unknown" for session in sessions),
+            "machine": _joined(_machine(session["machine"]) for session in sessions),
+            "date": meta["date"],
+            "command": record["command"],
+            "folder": run.relative_to(out).as_posix(),
+        }
+        if "error" in record:
+            known["failed"] = record["error"]
+        else:
+            known |= _figures(run)
+        return Outcome(table.name, row.name, variant, fold, seed, **known)
+    except (OSError, KeyError, ValueError, TypeError, SegdecError) as error:
+        raise ModelError(
+            f"the run {run} is damaged ({error}); delete its folder to have it made again, or restore it"
+        ) from error
+
+
+def _figures(run: Path) -> dict[str, Any]:
+    found = read_scores(run)
+    labels, scores, threshold = found.labels, found.scores, float(found.thresholds[0])
+    card = json.loads((run / "model" / "model.json").read_text(encoding="utf-8"))
+    metrics = json.loads((run / "metrics.json").read_text(encoding="utf-8"))
+    counts = confusion(labels, scores, threshold)
+    figures = {
+        "ap": average_precision(labels, scores).value,
+        "ap_trapezoid": average_precision_trapezoid(labels, scores).value,
+        "auroc": auroc(labels, scores).value,
+        "fp": counts.fp,
+        "fn": counts.fn,
+        "threshold": threshold,
+        "threshold_from": card["threshold_from"],
+        "pixel_ap": metrics["pixel"]["ap"],
+        "defective": int(labels.sum()),
+        "good": int((~labels).sum()),
+    }
+    if 0 < labels.sum() < len(labels):
+        best = confusion(labels, scores, best_f1_threshold(labels, scores))
+        figures |= {"best_f1_on_test_fp": best.fp, "best_f1_on_test_fn": best.fn}
+    return figures
+
+
+def _machine(machine: dict[str, Any]) -> str:
+    device = str(machine["device"])
+    return f"{machine['cpu']}, {machine['cores']} cores" if device == "cpu" else device
+
+
+def _joined(words: Iterable[str]) -> str:
+    return " then ".join(dict.fromkeys(words))
+
+
+def _place(table: Table, outcome: Outcome) -> int:
+    return [row.name for row in table.rows].index(outcome.row)
+
+
+def _fold_order(outcome: Outcome) -> tuple[int, str]:
+    return len(outcome.fold), outcome.fold  # class2 before class10

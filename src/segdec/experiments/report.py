@@ -1,0 +1,246 @@
+"""A table for people (Markdown), for programs (CSV), as a picture, and run by run."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+from segdec.experiments.lines import Line, Race, Spread, race, summarise
+from segdec.experiments.outcomes import find_outcomes, to_csv
+from segdec.experiments.significance import FEWEST_PAIRS
+from segdec.experiments.tables import Table
+from segdec.files import atomic_write
+from segdec.plots import Interval, draw_intervals
+
+SIGNIFICANT = 0.05
+"""p below this earns a mark."""
+
+_LEGEND = f"""\
+- **AP** in per cent, summed in steps: of each seed the mean over its folds or classes, then mean ± standard
+  deviation over seeds. **AP pooled** ranks the test images of all folds together; **AP trapezoid** is the
+  reference's. **Paper** is what the paper reports, where that is known for certain.
+- **FP / FN, best on test** are the reference's figures: at the threshold of best F1 on the test images
+  themselves, summed over folds, mean over seeds. **FP / FN** are those at the model's own threshold, which was
+  never chosen on test images; the second table says on which.
+- **Difference** of AP to the row named, over pairs of the same fold and seed. **p** is that of a two-sided
+  paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not corrected
+  for the number of rows, and folds share training images, so take one mark among many rows with care.
+- A name with + is the row with other settings: another experiment than the paper's.
+"""
+
+
+_FIGURES = (
+    *("row", "runs", "AP", "paper", "AP pooled", "AP trapezoid", "FP / FN, best on test", "paper"),
+    *("FP / FN", "difference", "p"),
+)
+_CIRCUMSTANCES = (
+    *("row", "folds", "seeds", "epochs", "height x width", "precision", "threshold from", "commit"),
+    "machine",
+)
+_RACES = ("row", "fold", "seed", "validation AP", "epochs", "steps", "seconds of training")
+
+
+def write_report(table: Table, out: Path) -> list[Path]:
+    """Write a table from the runs that are settled, whoever made them.
+
+    Parameters
+    ----------
+    table
+        Which.
+    out
+        Folder of all results; the files of the table lie in it.
+
+    Returns
+    -------
+    list of Path
+        NAME.md, NAME.csv, NAME-runs.csv and NAME.png.
+
+    Raises
+    ------
+    OutputError
+        If one cannot be written.
+    ModelError
+        If a run folder is damaged.
+    MissingExtraError
+        If matplotlib is not installed.
+    """
+    outcomes = find_outcomes(table, out)
+    lines = summarise(table, outcomes, out)
+    races = race(table, outcomes, out) if table.to_same_ap else []
+    intervals = [
+        Interval(line.name, line.ap.mean, line.ap.deviation or 0.0, line.row.paper.ap)
+        for line in lines
+        if line.ap.mean is not None
+    ]
+    contents = {
+        f"{table.name}-runs.csv": to_csv(outcomes).encode(),
+        f"{table.name}.csv": to_table_csv(lines).encode(),
+        f"{table.name}.md": to_markdown(table, lines, races).encode(),
+    }
+    if intervals:
+        contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, "AP in per cent")
+    for name, content in contents.items():
+        atomic_write(out / name, content)
+    return [out / name for name in contents]
+
+
+def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ()) -> str:
+    """Write a table as Markdown.
+
+    Parameters
+    ----------
+    table
+        Its name and title.
+    lines
+        From `segdec.experiments.lines.summarise`.
+    races
+        From `segdec.experiments.lines.race`.
+
+    Returns
+    -------
+    str
+    """
+    measured = [line for line in lines if line.runs]
+    parts = [f"# {table.title}\n", f"Made by `segdec reproduce {table.name}`.\n"]
+    parts.append(_markdown(_FIGURES, [_figures(line) for line in measured]))
+    if not measured:
+        parts.append("No run is finished yet.\n")
+    parts.append("How each row was run:\n")
+    parts.append(_markdown(_CIRCUMSTANCES, [_circumstances(line) for line in measured]))
+    if races:
+        parts.append(
+            "To the same validation AP, the best that both trainings of a pair reach: this row / the row that"
+            " it stands against.\n"
+        )
+        parts.append(_markdown(_RACES, [_race(each) for each in races]))
+    unfinished = [
+        f"- {line.name}: " + ", ".join(notes) for line in lines if (notes := _what_is_missing(table, line))
+    ]
+    if unfinished:
+        parts.append("Not in the table, or not in full:\n")
+        parts.append("\n".join(unfinished) + "\n")
+    return "\n".join([*parts, _LEGEND])
+
+
+def to_table_csv(lines: Iterable[Line]) -> str:
+    """Write the lines of a table as CSV; what is unknown is empty.
+
+    Parameters
+    ----------
+    lines
+        From `segdec.experiments.lines.summarise`.
+
+    Returns
+    -------
+    str
+    """
+    spreads = ("ap", "ap_trapezoid", "ap_pooled", "fp", "fn", "best_f1_on_test_fp", "best_f1_on_test_fn")
+    stream = io.StringIO()
+    head = ["row", "runs", "failed", "seeds", "folds"]
+    head += [f"{name}_{part}" for name in spreads for part in ("mean", "sd")]
+    head += ["paper_ap", "paper_fp", "paper_fn", "against", "pairs", "difference", "p"]
+    head += ["epochs", "height", "width", "precision", "threshold_from", "commit", "machine"]
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(head)
+    for line in lines:
+        values: list[object] = [line.name, len(line.runs), line.failed]
+        values += [_all(line.seeds, " "), _all(line.folds, " ")]
+        for name in spreads:
+            spread: Spread = getattr(line, name)
+            values += [_round(spread.mean), _round(spread.deviation)]
+        paper = line.row.paper
+        values += [paper.ap, paper.fp, paper.fn, line.row.against, line.pairs]
+        values += [_round(line.difference), _round(line.p, 6)]
+        names = ("epochs", "height", "width", "precision", "threshold_from", "commit", "machine")
+        writer.writerow(values + [_all(getattr(run, name) for run in line.runs) for name in names])
+    return stream.getvalue()
+
+
+def _figures(line: Line) -> tuple[str, ...]:
+    paper = line.row.paper
+    mark = "*" if line.p is not None and line.p < SIGNIFICANT else ""
+    p = f"{line.p:.3g}{mark}" if line.p is not None else "too few" if line.pairs else ""
+    difference = (
+        f"{line.difference:+.2f} to {line.row.against} ({line.pairs})" if line.difference is not None else ""
+    )
+    both = paper.fp is not None and paper.fn is not None
+    return (
+        line.name,
+        str(len(line.runs)),
+        _plus_minus(line.ap),
+        "" if paper.ap is None else f"{paper.ap:g}",
+        _plus_minus(line.ap_pooled) if len(line.folds) > 1 else "",
+        _plus_minus(line.ap_trapezoid),
+        f"{_count(line.best_f1_on_test_fp)} / {_count(line.best_f1_on_test_fn)}",
+        f"{paper.fp} / {paper.fn}" if both else "",
+        f"{_count(line.fp)} / {_count(line.fn)}",
+        difference,
+        p.replace("*", "\\*"),
+    )
+
+
+def _circumstances(line: Line) -> tuple[str, ...]:
+    runs = line.runs
+    return (
+        line.name,
+        "all" if set(line.folds) == set(line.row.folds) else f"{', '.join(line.folds)} only",
+        _all(line.seeds, ", "),
+        _all(run.epochs for run in runs),
+        _all(f"{run.height} x {run.width}" for run in runs),
+        _all(run.precision for run in runs),
+        _all(run.threshold_from for run in runs),
+        _all(run.commit for run in runs),
+        _all(run.machine for run in runs),
+    )
+
+
+def _race(race: Race) -> tuple[str, ...]:
+    return (
+        race.line,
+        race.fold,
+        str(race.seed),
+        f"{100 * race.ap:.2f}",
+        f"{race.epochs[0]} / {race.epochs[1]}",
+        f"{race.steps[0]} / {race.steps[1]}",
+        f"{race.seconds[0]:.0f} / {race.seconds[1]:.0f}",
+    )
+
+
+def _what_is_missing(table: Table, line: Line) -> list[str]:
+    notes = []
+    if not line.runs and not line.failed and not line.unused:
+        return [f"not run; `segdec reproduce {table.name} --data DIR --rows {line.row.name}`"]
+    if line.failed:
+        notes.append(f"{line.failed} trainings failed, as their loss was no longer finite")
+    if line.unused:
+        notes.append(f"{line.unused} runs of seeds that do not have all the folds yet")
+    return notes
+
+
+def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    if not rows:
+        return ""
+    lines = [tuple(head), tuple("---" for _ in head), *map(tuple, rows)]
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
+
+
+def _all(values: Iterable[object], between: str = "; ") -> str:
+    return between.join(dict.fromkeys(str(value) for value in values))
+
+
+def _plus_minus(spread: Spread) -> str:
+    if spread.mean is None:
+        return "undefined"
+    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
+
+
+def _count(spread: Spread) -> str:
+    return (
+        "–" if spread.mean is None else f"{spread.mean:g}" if spread.mean % 1 == 0 else f"{spread.mean:.1f}"
+    )
+
+
+def _round(value: float | None, digits: int = 4) -> float | None:
+    return None if value is None else round(value, digits)

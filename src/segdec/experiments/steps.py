@@ -1,0 +1,180 @@
+"""How much work a table is: optimiser steps, counted from the data or from the row, and their time here."""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from segdec.config import Config, load_config
+from segdec.data import make_split, open_dataset
+from segdec.experiments.jobs import Job
+from segdec.experiments.tables import Row
+from segdec.runtime import choose_context, choose_precision, device_type, require_torch
+
+_WARM_UP, _TIMED = 1, 3
+
+
+@dataclass(frozen=True, slots=True)
+class Effort:
+    """What the trainings of one row take.
+
+    Attributes
+    ----------
+    row
+        Its name.
+    trainings
+        Folds times seeds.
+    steps
+        Of all of them together; None where only the data could tell.
+    seconds
+        Of all of them on this machine, one after the other; None where not measured.
+    """
+
+    row: str
+    trainings: int
+    steps: int | None
+    seconds: float | None = None
+
+
+def known_steps(row: Row) -> int | None:
+    """Return the optimiser steps of a row with one seed, as far as they are known without the data.
+
+    Parameters
+    ----------
+    row
+        Of a table.
+
+    Returns
+    -------
+    int or None
+        Of all folds together. None where the number of defective training images is not known.
+
+    Examples
+    --------
+    >>> from segdec.experiments.tables import find_table
+    >>> known_steps(find_table("kolektor").rows[0])
+    6930
+    """
+    if row.positives is None:
+        return None
+    train = load_config(row.data, row.settings).train
+    return len(row.folds) * train.epochs * (2 * row.positives // train.batch_size)
+
+
+def count_steps(job: Job) -> int:
+    """Return the optimiser steps of one training, from its data.
+
+    Parameters
+    ----------
+    job
+        Its data set is opened and divided.
+
+    Returns
+    -------
+    int
+    """
+    split = make_split(open_dataset(job.data, job.config.data), job.config.data, job.seed)
+    positives = sum(sample.label for sample in split.train)
+    images = positives + min(positives, len(split.train) - positives)
+    return job.config.train.epochs * (images // job.config.train.batch_size)
+
+
+def efforts(rows: Iterable[Row], seeds: int, measured: dict[str, float] | None = None) -> list[Effort]:
+    """Say how much work rows are, from what is known without the data.
+
+    Parameters
+    ----------
+    rows
+        Of a table.
+    seeds
+        How many.
+    measured
+        Row -> seconds of a step on this machine, from `measure`.
+
+    Returns
+    -------
+    list of Effort
+    """
+    found = []
+    for row in rows:
+        steps = known_steps(row)
+        total = None if steps is None else steps * seeds
+        each = (measured or {}).get(row.name)
+        seconds = None if total is None or each is None else total * each
+        found.append(Effort(row.name, len(row.folds) * seeds, total, seconds))
+    return found
+
+
+def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, float]:
+    """Time optimiser steps on this machine, once for each size, batch and way of computing.
+
+    Reading images, validation and evaluation are not in it.
+
+    Parameters
+    ----------
+    rows
+        Of a table.
+    settings
+        Laid over those of every row.
+
+    Returns
+    -------
+    dict
+        Row -> seconds of a step, the median of a few.
+
+    Raises
+    ------
+    MissingExtraError
+        Without the training part of the installation.
+    """
+    require_torch()
+    times: dict[tuple[object, ...], float] = {}
+    found = {}
+    for row in rows:
+        config = load_config(row.data, (*row.settings, *settings))
+        train = config.train
+        key = (config.data.image_size, train.batch_size, train.gradient_adjustment, train.precision)
+        if key not in times:
+            times[key] = _time_step(config)
+        found[row.name] = times[key]
+    return found
+
+
+def _time_step(config: Config) -> float:
+    import torch
+
+    from segdec.losses import decision_loss, segmentation_loss
+    from segdec.network import build_network, to_channels_last
+
+    precision = choose_precision(config.train.precision)
+    network = build_network(
+        config.network,
+        0,
+        0.0 if config.train.gradient_adjustment else 1.0,
+        choose_context(config.train.context, config.network, precision),
+    )
+    to_channels_last(network)
+    device = device_type()
+    network.to(device)
+    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
+    size, batch = config.data.image_size, config.train.batch_size
+    if size is None:
+        raise ValueError("data.image_size must be set before a step is timed")
+    image = torch.rand(batch, config.network.in_channels, *size, device=device)
+    image = image.to(memory_format=torch.channels_last)
+    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    times = []
+    for _ in range(_WARM_UP + _TIMED):
+        began = time.perf_counter()
+        with torch.autocast(device, kinds[precision], enabled=precision != "fp32"):
+            seg_logits, dec_logits = network(image)
+        seg_loss = segmentation_loss(seg_logits, torch.zeros_like(seg_logits), torch.ones_like(seg_logits))
+        loss = seg_loss + decision_loss(dec_logits, torch.zeros_like(dec_logits))
+        loss.sum().backward()  # type: ignore[no-untyped-call]
+        optimizer.step()
+        optimizer.zero_grad()
+        float(loss.sum())  # waits for the device
+        times.append(time.perf_counter() - began)
+    return statistics.median(times[_WARM_UP:])
