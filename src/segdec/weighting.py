@@ -94,10 +94,10 @@ def _deepest(
     if d_max == "image":
         return np.array([distance.max()])
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
-    part = np.asarray(parts)[mask]  # (n,)
+    part = np.asarray(parts, np.int64)[mask]  # (n,)
     deepest = np.zeros(count, np.float32)
     np.maximum.at(deepest, part, distance[mask])
-    return deepest[part]
+    return np.asarray(deepest[part])
 
 
 def dilate(mask: NDArray[np.bool_], side: int) -> NDArray[np.bool_]:

@@ -9,7 +9,17 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from segdec import __version__
-from segdec.cli.screen import bar, err, evaluation_lines, out, renderer, trained_lines, training_bars
+from segdec.cli.screen import (
+    bar,
+    err,
+    evaluation_lines,
+    experiment_bars,
+    out,
+    renderer,
+    table_lines,
+    trained_lines,
+    training_bars,
+)
 from segdec.errors import PARTIAL, SegdecError
 
 app = typer.Typer(
@@ -26,10 +36,14 @@ Sets = Annotated[
 ]
 
 
+_LISTS = ("--folds", "--rows", "--seeds")
+"""Options that take several values."""
+
+
 def main() -> NoReturn:
     """Run the command line; errors that segdec raises on purpose become one line and an exit code."""
     debug = "--debug" in sys.argv
-    arguments = _repeat("--folds", [argument for argument in sys.argv[1:] if argument != "--debug"])
+    arguments = _repeat(_LISTS, [argument for argument in sys.argv[1:] if argument != "--debug"])
     try:
         app(arguments, prog_name="segdec", standalone_mode=True)
     except SegdecError as error:
@@ -226,6 +240,65 @@ def import_reference(
 
 
 @app.command()
+def reproduce(
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            help="dagm, kolektor, severstal, ablation, two-stage, mixed or departures.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Folder of a data set, or NAME=FOLDER; may be repeated.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of all runs and tables.")] = Path("results"),
+    seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the trainings; 0 if left out.")] = None,
+    rows: Annotated[list[str] | None, typer.Option(help="Rows of the table; all if left out.")] = None,
+    folds: Annotated[
+        list[str] | None, typer.Option("--folds", help="Folds or classes; all if left out.")
+    ] = None,
+    splits: Annotated[Path | None, typer.Option(help="KolektorSDD's published folds (.json, .pyb).")] = None,
+    settings: Sets = None,
+    jobs: Annotated[int, typer.Option(min=1, help="So many trainings at once.")] = 1,
+    listing: Annotated[bool, typer.Option("--list", help="Show the tables, and train nothing.")] = False,
+    measured: Annotated[
+        bool, typer.Option("--measure", help="With --list: time a step here and estimate the whole.")
+    ] = False,
+    tabulate: Annotated[
+        bool, typer.Option("--tabulate", help="Only write the table of the runs that are in --out.")
+    ] = False,
+) -> None:
+    """Run the experiments of the papers and put their figures beside one's own."""
+    from segdec.experiments import TABLES, find_table, plan, write_report
+    from segdec.experiments import reproduce as run_table
+
+    seeds = list(dict.fromkeys(seeds or [0]))
+    if listing:
+        for each in TABLES.values() if table is None else [find_table(table)]:
+            planned = (
+                plan(each, data, folder, (0,), rows or (), folds or (), settings or (), splits)
+                if data
+                else ()
+            )
+            for line in table_lines(each, rows or (), len(seeds), tuple(settings or ()), measured, planned):
+                out.print(line, markup=False)
+        return
+    if table is None:
+        raise typer.BadParameter("name a table; segdec reproduce --list shows them")
+    found = find_table(table)
+    if tabulate:
+        paths = write_report(found, folder)
+    else:
+        planned = plan(found, data or (), folder, seeds, rows or (), folds or (), settings or (), splits)
+        try:
+            with experiment_bars() as (settled, watch):
+                paths = run_table(found, planned, folder, jobs, settled, watch)
+        except KeyboardInterrupt:
+            err.print("Stopped; everything done is kept, and the same command goes on.")
+            raise typer.Exit(130) from None
+    out.print(f"Written: {', '.join(str(path) for path in paths)}", markup=False)
+
+
+@app.command()
 def benchmark(
     what: Annotated[Literal["train", "predict"], typer.Argument(help="train or predict.")],
     image_size: Annotated[tuple[int, int], typer.Option(help="Height and width.")] = (512, 512),
@@ -244,14 +317,14 @@ def benchmark(
         out.print(line, markup=False)
 
 
-def _repeat(option: str, arguments: list[str]) -> list[str]:
-    """Let one option take several values: ``--folds a b`` becomes ``--folds a --folds b``."""
+def _repeat(options: tuple[str, ...], arguments: list[str]) -> list[str]:
+    """Let options take several values: ``--folds a b`` becomes ``--folds a --folds b``."""
     repeated: list[str] = []
-    taking = False
+    taking = ""
     for argument in arguments:
         if argument.startswith("-"):
-            taking = argument == option
+            taking = argument if argument in options else ""
             if taking:
                 continue
-        repeated += [option, argument] if taking else [argument]
+        repeated += [taking, argument] if taking else [argument]
     return repeated

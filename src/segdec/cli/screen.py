@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -17,6 +17,7 @@ from segdec.errors import ConfigError
 
 if TYPE_CHECKING:
     from segdec.evaluation import Evaluation
+    from segdec.experiments import Job, Table
     from segdec.metrics import Metric
     from segdec.predict import Unreadable
     from segdec.runs import Run
@@ -66,6 +67,87 @@ def training_bars() -> Generator[Callable[[Training], None], None, None]:
             progress.update(stage, description=_title(now), completed=now.done, total=now.total)
 
         yield show
+
+
+@contextmanager
+def experiment_bars() -> Generator[
+    tuple[Callable[[int, int], None], Callable[[Job, Training], None]], None, None
+]:
+    """Show how many trainings of a table are settled, and where the present one stands.
+
+    Yields
+    ------
+    tuple of callable
+        To be called with (settled, in all), and with a job and its `segdec.train.Progress`.
+    """
+    with _bars() as progress:
+        whole = progress.add_task("trainings", total=None)
+        stage = progress.add_task("waiting", total=None)
+
+        def settled(done: int, total: int) -> None:
+            progress.update(whole, completed=done, total=total)
+
+        def show(job: Job, now: Training) -> None:
+            title = f"{job.row.name}{job.variant} {job.fold} seed {job.seed}: {_title(now)}"
+            progress.update(stage, description=title, completed=now.done, total=now.total)
+
+        yield settled, show
+
+
+def table_lines(
+    table: Table,
+    rows: Sequence[str],
+    seeds: int,
+    settings: tuple[str, ...],
+    measured: bool,
+    jobs: Sequence[Job],
+) -> list[str]:
+    """List an experiment: what it needs, its rows, and how much work each is.
+
+    Parameters
+    ----------
+    table
+        Which.
+    rows
+        Names of rows; empty takes all.
+    seeds
+        How many.
+    settings
+        Laid over those of every row.
+    measured
+        True times a step on this machine and adds estimates.
+    jobs
+        The trainings of one seed, where the data are at hand.
+
+    Returns
+    -------
+    list of str
+    """
+    from segdec.experiments import DATA_SETS, choose_rows, efforts, measure
+
+    lines = [f"{table.name}: {table.title}", *(f"  needs {DATA_SETS[name]}" for name in table.data)]
+    chosen = choose_rows(table, rows)
+    times = measure(chosen, settings) if measured else None
+    for effort in efforts(chosen, seeds, settings, times, jobs):
+        steps = "steps depend on the data" if effort.steps is None else f"{effort.steps} steps"
+        time = "" if effort.seconds is None else f", {_duration(effort.seconds)}"
+        lines.append(f"    {effort.row:<46} {effort.trainings:>3} trainings, {steps}{time}")
+    if measured:
+        lines.append("Times are those of the steps alone, one training after the other, on this machine.")
+    return [*lines, ""]
+
+
+def _duration(seconds: float) -> str:
+    """Say how long something takes, in the unit that suits.
+
+    Examples
+    --------
+    >>> _duration(40), _duration(600), _duration(90000)
+    ('40 s', '10 min', '25.0 h')
+    """
+    if seconds < 120:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 7200 else f"{seconds / 3600:.1f} h"
 
 
 def _bars() -> Progress:

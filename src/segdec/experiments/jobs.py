@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,6 +22,8 @@ MACHINE_SETTINGS = (
     "train.tensorboard",
 )
 """Settings that say how a run is computed, not what: they make no row of its own."""
+
+_LONGEST_NAME = 120
 
 DONE, FAILED = "done.json", "failed.json"
 """Files of a run folder that say that nothing is left to be done."""
@@ -194,7 +197,7 @@ def variant_name(settings: Sequence[str]) -> str:
     Returns
     -------
     str
-        Fit for a file name.
+        Fit for a file name; of very many settings only their number and a hash.
 
     Examples
     --------
@@ -206,7 +209,10 @@ def variant_name(settings: Sequence[str]) -> str:
         key, _, value = setting.partition("=")
         plain = re.sub(r"[\[\]\s\"']", "", value).replace(",", "x")
         words.append("+" + key.rpartition(".")[2] + "=" + re.sub(r"[^\w.=-]", "-", plain))
-    return "".join(words)
+    name = "".join(words)
+    if len(name) <= _LONGEST_NAME:
+        return name
+    return f"+{len(settings)}-settings-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
 
 
 def _choose_folds(row: Row, wanted: Sequence[str], rows: Sequence[Row]) -> list[str]:

@@ -22,11 +22,11 @@ _LEGEND = f"""\
   deviation over seeds. **AP pooled** ranks the test images of all folds together; **AP trapezoid** is the
   reference's. **Paper** is what the paper reports, where that is known for certain.
 - **FP / FN, best on test** are the reference's figures: at the threshold of best F1 on the test images
-  themselves, summed over folds, mean over seeds. **FP / FN** are those at the model's own threshold, which was
-  never chosen on test images; the second table says on which.
+  themselves, summed over folds, mean over seeds. **FP / FN** are those at the model's own threshold, which
+  was never chosen on test images; the second table says on which.
 - **Difference** of AP to the row named, over pairs of the same fold and seed. **p** is that of a two-sided
-  paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not corrected
-  for the number of rows, and folds share training images, so take one mark among many rows with care.
+  paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not
+  corrected for the number of rows, and folds share training images, so take one mark among many with care.
 - A name with + is the row with other settings: another experiment than the paper's.
 """
 

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import statistics
 import time
-from collections.abc import Iterable
+from collections import defaultdict
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 from segdec.config import Config, load_config
 from segdec.data import make_split, open_dataset
 from segdec.experiments.jobs import Job
 from segdec.experiments.tables import Row
 from segdec.runtime import choose_context, choose_precision, device_type, require_torch
+from segdec.types import Dataset
 
 _WARM_UP, _TIMED = 1, 3
 
@@ -38,13 +41,15 @@ class Effort:
     seconds: float | None = None
 
 
-def known_steps(row: Row) -> int | None:
+def known_steps(row: Row, settings: tuple[str, ...] = ()) -> int | None:
     """Return the optimiser steps of a row with one seed, as far as they are known without the data.
 
     Parameters
     ----------
     row
         Of a table.
+    settings
+        Laid over its own.
 
     Returns
     -------
@@ -59,30 +64,18 @@ def known_steps(row: Row) -> int | None:
     """
     if row.positives is None:
         return None
-    train = load_config(row.data, row.settings).train
+    train = load_config(row.data, (*row.settings, *settings)).train
     return len(row.folds) * train.epochs * (2 * row.positives // train.batch_size)
 
 
-def count_steps(job: Job) -> int:
-    """Return the optimiser steps of one training, from its data.
-
-    Parameters
-    ----------
-    job
-        Its data set is opened and divided.
-
-    Returns
-    -------
-    int
-    """
-    split = make_split(open_dataset(job.data, job.config.data), job.config.data, job.seed)
-    positives = sum(sample.label for sample in split.train)
-    images = positives + min(positives, len(split.train) - positives)
-    return job.config.train.epochs * (images // job.config.train.batch_size)
-
-
-def efforts(rows: Iterable[Row], seeds: int, measured: dict[str, float] | None = None) -> list[Effort]:
-    """Say how much work rows are, from what is known without the data.
+def efforts(
+    rows: Iterable[Row],
+    seeds: int,
+    settings: tuple[str, ...] = (),
+    measured: dict[str, float] | None = None,
+    jobs: Sequence[Job] = (),
+) -> list[Effort]:
+    """Say how much work rows are.
 
     Parameters
     ----------
@@ -90,21 +83,42 @@ def efforts(rows: Iterable[Row], seeds: int, measured: dict[str, float] | None =
         Of a table.
     seeds
         How many.
+    settings
+        Laid over those of every row.
     measured
         Row -> seconds of a step on this machine, from `measure`.
+    jobs
+        The trainings of one seed, to count their steps from the data; what they do not hold is taken from
+        the rows.
 
     Returns
     -------
     list of Effort
     """
+    opened: dict[Path, Dataset] = {}
+    by_folder: dict[str, list[Job]] = defaultdict(list)
+    for job in jobs:
+        by_folder[job.row.folder].append(job)
     found = []
     for row in rows:
-        steps = known_steps(row)
+        own = [job for job in by_folder[row.folder] if job.fold in row.folds]
+        steps = sum(_count_steps(job, opened) for job in own) if own else known_steps(row, settings)
         total = None if steps is None else steps * seeds
         each = (measured or {}).get(row.name)
         seconds = None if total is None or each is None else total * each
-        found.append(Effort(row.name, len(row.folds) * seeds, total, seconds))
+        found.append(Effort(row.name, (len(own) or len(row.folds)) * seeds, total, seconds))
     return found
+
+
+def _count_steps(job: Job, opened: dict[Path, Dataset]) -> int:
+    """Count the optimiser steps of one training; ``opened`` keeps data sets from being read twice."""
+    data = job.config.data
+    if job.data not in opened:
+        opened[job.data] = open_dataset(job.data, data)
+    train = make_split(opened[job.data], data, job.seed).train
+    positives = sum(sample.label for sample in train)
+    images = positives + min(positives, len(train) - positives)
+    return job.config.train.epochs * (images // job.config.train.batch_size)
 
 
 def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, float]:
