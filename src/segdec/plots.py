@@ -23,6 +23,7 @@ _DPI = 150
 _SHEET_WIDTH = 12.5  # inches, as the next two
 _HEADING = 0.47
 _CAPTION = 0.4
+_LONGEST_NAME = 90
 
 
 @dataclass(frozen=True, slots=True)
@@ -207,7 +208,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     MissingExtraError
         Without matplotlib.
     """
-    figure = _new_figure(8.5, 1.3 + 0.32 * len(intervals))
+    figure = _new_figure(8.5, 1.4 + 0.42 * len(intervals))
     axes = figure.subplots()
     _frame(axes, title, label, "")
     places = list(range(len(intervals)))
@@ -226,8 +227,20 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
         capsize=3,
         label="here, ± standard deviation over seeds",
     )
-    axes.set_yticks(places, [_drawable(one.name) for one in intervals], parse_math=False)
-    axes.set_ylim(len(intervals) - 0.4, -0.6)  # the first on top
+    axes.set_yticks([])
+    for place, one in zip(places, intervals, strict=True):
+        name = one.name if len(one.name) <= _LONGEST_NAME else one.name[: _LONGEST_NAME - 1] + "…"
+        axes.annotate(
+            _drawable(name),
+            (0.01, place),
+            (0, 6),
+            xycoords=axes.get_yaxis_transform(),
+            textcoords="offset points",
+            fontsize=8.5,
+            color=INK,
+            parse_math=False,
+        )
+    axes.set_ylim(len(intervals) - 0.5, -0.8)  # the first on top
     low = min([one.value - one.spread for one in intervals] + [value for value, _ in known])
     high = max([one.value + one.spread for one in intervals] + [value for value, _ in known])
     room = max(0.06 * (high - low), 0.2)

@@ -106,7 +106,8 @@ def test_the_heart_beats(tmp_path):
 def test_racing_processes_never_hold_the_same_claim_at_once(tmp_path):
     start = str(time.time() + 3)
     racers = [
-        subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path), start], env=os.environ) for _ in range(3)
+        subprocess.Popen([sys.executable, "-c", RACER, str(tmp_path), start], env=os.environ)
+        for _ in range(3)
     ]
     assert [racer.wait(60) for racer in racers] == [0, 0, 0]
     for number in range(40):

@@ -1,0 +1,339 @@
+"""A table from beginning to end: planned, run by racing processes, killed, gone on with, tabulated."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from segdec.checkpoint import load_checkpoint
+from segdec.data.synthetic import write_dagm_like
+from segdec.errors import ConfigError, DataError, OutputError
+from segdec.evaluate import evaluate_run, join_folds
+from segdec.experiments import find_table, plan, reproduce, write_report
+from segdec.experiments.jobs import variant_name
+from segdec.experiments.lines import race, summarise
+from segdec.experiments.outcomes import find_outcomes
+from segdec.experiments.work import work
+
+TINY = (
+    "data.image_size=[64, 64]",
+    "data.workers=0",
+    "network.block_channels=[2, 2, 2]",
+    "network.context_channels=4",
+    "network.context_kernel=3",
+    "train.precision=fp32",
+    "train.batch_size=2",
+)
+SHORT = (*TINY, "train.epochs=2")
+TABLE = find_table("dagm")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("DAGM")
+    for number in (1, 2):
+        write_dagm_like(folder / f"Class{number}", number, (64, 64), (6, 4), (4, 3))
+    return folder
+
+
+def jobs_in(out: Path, data: Path, *, seeds=(0,), folds=("1", "2"), settings=SHORT, rows=("all-classes",)):
+    return plan(TABLE, [str(data)], out, seeds, rows, folds, settings)
+
+
+def command(out: Path, data: Path, *more: str, settings=SHORT) -> list[str]:
+    sets = [word for setting in settings for word in ("--set", setting)]
+    words = ["reproduce", "dagm", "--data", str(data), "--out", str(out), "--rows", "all-classes"]
+    return [sys.executable, "-m", "segdec", *words, *sets, *more]
+
+
+def lines_of(path: Path) -> list[dict]:
+    return [json.loads(line) for line in path.read_text().splitlines()]
+
+
+@pytest.fixture(scope="module")
+def finished(tmp_path_factory, data) -> Path:
+    """A table of two classes and two seeds, made by two commands at the same time."""
+    out = tmp_path_factory.mktemp("results")
+    arguments = command(out, data, "--folds", "1", "2", "--seeds", "0", "1")
+    both = [subprocess.Popen(arguments, stderr=subprocess.PIPE, text=True) for _ in range(2)]
+    for process in both:
+        _, problem = process.communicate(timeout=200)
+        assert process.returncode == 0, problem
+    return out
+
+
+# --- planning -------------------------------------------------------------------------------------------
+
+
+def test_every_row_fold_and_seed_is_one_readable_folder(tmp_path, data):
+    jobs = jobs_in(tmp_path, data, seeds=(3, 5), settings=("train.epochs=5",))
+    assert [job.folder.relative_to(tmp_path).as_posix() for job in jobs] == [
+        "dagm/full+epochs=5/class1-seed3",
+        "dagm/full+epochs=5/class2-seed3",
+        "dagm/full+epochs=5/class1-seed5",
+        "dagm/full+epochs=5/class2-seed5",
+    ]
+    assert [job.config.train.seed for job in jobs] == [3, 3, 5, 5]
+    assert [job.data.name for job in jobs] == ["Class1", "Class2"] * 2
+    assert jobs[0].command == (
+        "segdec reproduce dagm --data DIR --rows all-classes --folds class1 --seeds 3 --set 'train.epochs=5'"
+    )
+
+
+def test_rows_of_the_same_experiment_are_planned_once(tmp_path, data):
+    jobs = jobs_in(tmp_path, data, rows=("class1", "class2", "all-classes"))
+    assert len(jobs) == 2
+
+
+def test_how_a_run_is_computed_makes_no_row_of_its_own(tmp_path, data):
+    (job,) = jobs_in(tmp_path, data, folds=("1",), settings=("data.workers=0", "train.compile=true"))
+    assert job.folder == tmp_path / "dagm" / "full" / "class1-seed0"
+
+
+def test_many_settings_still_make_a_file_name():
+    settings = [f"train.epochs={number:030}" for number in range(20)]
+    assert len(variant_name(settings)) < 200
+    assert variant_name(settings) != variant_name(settings[1:])
+
+
+def test_what_cannot_be_planned_is_said(tmp_path, data):
+    with pytest.raises(ConfigError, match='no row "clas1"'):
+        jobs_in(tmp_path, data, rows=("clas1",))
+    with pytest.raises(ConfigError, match="no fold 17"):
+        jobs_in(tmp_path, data, folds=("17",))
+    with pytest.raises(DataError, match="holds no Class3; choose those it holds by --folds"):
+        jobs_in(tmp_path, data, folds=("3",))
+    with pytest.raises(DataError, match="was taken for no data set; the table dagm needs: dagm"):
+        jobs_in(tmp_path, tmp_path)
+    with pytest.raises(DataError, match="no data given"):
+        plan(TABLE, [], tmp_path)
+    with pytest.raises(ConfigError, match="--seeds"):
+        jobs_in(tmp_path, data, settings=("train.seed=4",))
+
+
+def test_rows_without_data_are_left_out_of_a_table_over_several_sets(tmp_path, data):
+    jobs = plan(find_table("ablation"), [f"dagm={data}"], tmp_path, folds=("1",))
+    assert {job.row.data for job in jobs} == {"dagm"}
+    assert len(jobs) == 8, "the runs of the cumulative ablation's last row are those of no-sampling"
+
+
+def test_kolektors_folds_are_looked_for_beside_the_data(tmp_path):
+    folder = tmp_path / "KolektorSDD"
+    (folder / "kos01").mkdir(parents=True)
+    (folder / "kos01" / "Part0.jpg").touch()
+    table = find_table("kolektor")
+    with pytest.raises(DataError, match="by --splits"):
+        plan(table, [str(folder)], tmp_path / "out")
+    (tmp_path / "splits.json").write_text("{}")
+    jobs = plan(table, [str(folder)], tmp_path / "out", rows=("33", "33-twins-together"))
+    assert [job.config.data.fold for job in jobs] == [0, 1, 2] * 2
+    assert jobs[0].config.data.splits == str(tmp_path / "splits.json")
+    assert jobs[-1].config.data.together == (("kos01", "kos26"), ("kos27", "kos34"))
+
+
+# --- running --------------------------------------------------------------------------------------------
+
+
+def test_two_processes_share_the_work_and_do_nothing_twice(finished, data):
+    jobs = jobs_in(finished, data, seeds=(0, 1))
+    assert len(jobs) == 4
+    for job in jobs:
+        assert job.settled
+        assert len(lines_of(job.folder / "sessions.jsonl")) == 1
+        assert [line["epoch"] for line in lines_of(job.folder / "log.jsonl")] == [0, 1]
+
+
+def test_what_is_finished_is_not_done_again(finished, data, monkeypatch):
+    monkeypatch.setattr("segdec.experiments.work.train", None)
+    paths = reproduce(TABLE, jobs_in(finished, data, seeds=(0, 1)), finished)
+    assert sorted(path.name for path in paths) == ["dagm-runs.csv", "dagm.csv", "dagm.md", "dagm.png"]
+
+
+def test_a_killed_worker_is_taken_over_and_the_run_is_the_same_bit_for_bit(tmp_path, data):
+    settings = (*TINY, "train.epochs=40")
+    (job,) = jobs_in(tmp_path / "killed", data, folds=("1",), settings=settings)
+    process = subprocess.Popen(
+        command(tmp_path / "killed", data, "--folds", "1", settings=settings), stderr=subprocess.DEVNULL
+    )
+    log = job.folder / "log.jsonl"
+    until = time.monotonic() + 120
+    while time.monotonic() < until and not (log.exists() and len(log.read_bytes().splitlines()) >= 2):
+        time.sleep(0.02)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not job.settled
+
+    reproduce(TABLE, [job], tmp_path / "killed")
+    (whole,) = jobs_in(tmp_path / "whole", data, folds=("1",), settings=settings)
+    work([whole], lambda _: None)
+
+    assert job.settled
+    assert len(lines_of(job.folder / "sessions.jsonl")) == 2
+    assert [line["epoch"] for line in lines_of(log)] == list(range(40))
+    one, other = (
+        load_checkpoint(each.folder / "checkpoints" / "last.safetensors")[0] for each in (job, whole)
+    )
+    assert all(torch.equal(one[name], other[name]) for name in other)
+    assert (job.folder / "scores.csv").read_bytes() == (whole.folder / "scores.csv").read_bytes()
+
+
+def test_several_workers_survive_the_death_of_one(tmp_path, data):
+    jobs = jobs_in(tmp_path, data, seeds=(0, 1))
+    killed = []
+
+    def kill_the_first(_done: int, _all: int) -> None:
+        for job in jobs:
+            owner = job.folder / "claims" / "1"
+            if not killed and owner.exists() and owner.read_text() and not job.settled:
+                killed.append(json.loads(owner.read_text())["pid"])
+                os.kill(killed[0], signal.SIGKILL)
+
+    reproduce(TABLE, jobs, tmp_path, processes=2, settled=kill_the_first)
+    assert killed
+    assert all(job.settled for job in jobs)
+    assert (tmp_path / "dagm.md").exists()
+
+
+def test_the_data_may_lie_elsewhere_on_the_machine_that_goes_on(tmp_path, data):
+    (job,) = jobs_in(tmp_path / "out", data, folds=("1",))
+
+    class StopError(Exception):
+        pass
+
+    def stop(_job, now):
+        if now.stage == "training" and now.epoch == 1:
+            raise StopError
+
+    with pytest.raises(StopError):
+        work([job], lambda _: None, stop)
+    moved = tmp_path / "elsewhere"
+    moved.mkdir()
+    (moved / "Class1").symlink_to(data / "Class1")
+    (again,) = jobs_in(tmp_path / "out", moved, folds=("1",))
+    work([again], lambda _: None)
+    assert job.settled
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, data):
+    (job,) = jobs_in(tmp_path, data, folds=("1",), settings=("train.epochs=3", *TINY))
+    job.folder.mkdir(parents=True)
+    (job.folder / "config.toml").write_text('[train]\nepochs = 7\n[loss]\nbalance = "none"\n')
+    with pytest.raises(OutputError, match="holds a run with"):
+        work([job], lambda _: None)
+
+
+def test_a_training_that_diverges_is_a_result(tmp_path, data):
+    settings = (*SHORT, "train.learning_rate=1e30")
+    (job,) = jobs_in(tmp_path, data, folds=("1",), settings=settings)
+    reproduce(TABLE, [job], tmp_path)
+    assert "not finite" not in (tmp_path / "dagm.md").read_text().split("Not in the table")[0]
+    assert "1 trainings failed" in (tmp_path / "dagm.md").read_text()
+    assert json.loads((job.folder / "failed.json").read_text())["error"].startswith("the loss is")
+
+
+# --- tabulating -----------------------------------------------------------------------------------------
+
+
+def test_seeds_are_joined_as_evaluate_joins_folds(finished, data):
+    outcomes = find_outcomes(TABLE, finished)
+    line = next(
+        line for line in summarise(TABLE, outcomes, finished) if line.row.name == "all-classes" and line.runs
+    )
+    assert (line.seeds, line.folds) == ((0, 1), ("class1", "class2"))
+
+    def judged(job):
+        evaluation = evaluate_run(job.folder, part=job.fold)
+        # the classes of DAGM are data sets of their own, which use the same file names
+        rows = tuple(row._replace(name=f"{job.fold}/{row.name}") for row in evaluation.rows)
+        return replace(evaluation, rows=rows)
+
+    joined = [join_folds([judged(job) for job in jobs_in(finished, data, seeds=(seed,))]) for seed in (0, 1)]
+    means, pooled = ([each.ap_mean.value for each in joined], [e.image.ap.value for e in joined])
+    assert line.ap.mean == pytest.approx(100 * np.mean(means))
+    assert line.ap.deviation == pytest.approx(100 * np.std(means, ddof=1))
+    assert line.ap_pooled.mean == pytest.approx(100 * np.mean(pooled))
+    assert line.fp.mean == np.mean([each.image.at_threshold.fp for each in joined])
+    best = [[fold.best_f1_on_test.fn for fold in each.folds.values()] for each in joined]
+    assert line.best_f1_on_test_fn.mean == np.mean([sum(each) for each in best])
+
+
+def test_the_raw_table_names_everything_a_figure_needs(finished):
+    with (finished / "dagm-runs.csv").open() as stream:
+        rows = [row for row in csv.DictReader(stream) if row["row"] == "all-classes"]
+    assert len(rows) == 4
+    for row in rows:
+        assert (row["epochs"], row["height"], row["width"], row["precision"]) == ("2", "64", "64", "fp32")
+        assert row["threshold_from"] == "train"
+        assert row["variant"].startswith("+")
+        assert row["command"].startswith("segdec reproduce dagm --data DIR --rows all-classes")
+        assert row["machine"]
+        assert row["commit"]
+        assert int(row["steps"]) == 2 * 4
+
+
+def test_a_shorter_run_is_named_apart(finished):
+    text = (finished / "dagm.md").read_text()
+    assert "| all-classes |" not in text
+    assert "class1, class2 only" in text
+    assert "- class3: not run; `segdec reproduce dagm --data DIR --rows class3`" in text
+
+
+def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, tmp_path):
+    import shutil
+
+    for seed in (0, 1):
+        for job in jobs_in(finished, data, seeds=(seed,)):
+            shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
+    write_report(TABLE, tmp_path)
+    assert (tmp_path / "dagm.csv").read_text() == (finished / "dagm.csv").read_text()
+
+
+def test_a_seed_without_all_folds_is_counted_but_not_averaged(finished, data, tmp_path):
+    import shutil
+
+    for job in [*jobs_in(finished, data), *jobs_in(finished, data, seeds=(1,), folds=("1",))]:
+        shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
+    lines = summarise(TABLE, find_outcomes(TABLE, tmp_path), tmp_path)
+    line = next(line for line in lines if line.row.name == "all-classes")
+    assert (line.seeds, line.unused) == ((0,), 1)
+
+
+def test_rows_are_compared_by_pairs_and_by_the_way_to_the_same_ap(tmp_path, data):
+    table = find_table("two-stage")
+    settings = (*SHORT, "data.val_fraction=0.4")
+    jobs = plan(table, [str(data)], tmp_path, (0,), ("dagm-end-to-end", "dagm-two-stage"), ("1",), settings)
+    reproduce(table, jobs, tmp_path)
+    outcomes = find_outcomes(table, tmp_path)
+    lines = {line.row.name: line for line in summarise(table, outcomes, tmp_path)}
+    line = lines["dagm-two-stage"]
+    assert (line.pairs, line.p) == (1, None)
+    assert line.difference == pytest.approx(line.ap.mean - lines["dagm-end-to-end"].ap.mean)
+    (one,) = race(table, outcomes, tmp_path)
+    assert one.line.startswith("dagm-two-stage")
+    assert all(1 <= epochs <= 2 for epochs in one.epochs)
+    assert "too few" in (tmp_path / "two-stage.md").read_text()
+
+
+def test_the_command_lists_every_table_and_counts_from_the_data(data):
+    from typer.testing import CliRunner
+
+    from segdec.cli import app
+
+    shown = CliRunner().invoke(app, ["reproduce", "--list"]).output
+    for name in ("dagm", "kolektor", "severstal", "ablation", "two-stage", "mixed", "departures"):
+        assert f"{name}: " in shown
+    assert "33                                               3 trainings, 6930 steps" in shown
+    counted = CliRunner().invoke(
+        app, ["reproduce", "dagm", "--list", "--data", str(data), "--folds", "1", "--rows", "class1"]
+    )
+    # 4 defective and 4 good images make one batch of 5
+    assert "1 trainings, 60 steps" in counted.output
