@@ -1,4 +1,4 @@
-"""A checkpoint reads back as it was, is refused when it is not whole, and never replaces a good one by half."""
+"""A checkpoint reads back as it was, is refused when it is not whole, and replaces a good one as a whole."""
 
 from __future__ import annotations
 

@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
@@ -98,6 +98,7 @@ trees = st.fixed_dictionaries(
 
 
 @given(tree=trees)
+@example(tree={"data": {"splits": 'a "quoted" \\ path\x7f\t\n\x00äß😀#.json'}})
 @settings(max_examples=80, deadline=None)
 def test_any_configuration_reads_back(tree):
     config = parse_config(tree, "a test")

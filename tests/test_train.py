@@ -544,7 +544,7 @@ def test_tensorboard_writes_events(data, tmp_path):
 
 
 def test_tensorboard_that_is_not_installed(data, tmp_path, monkeypatch):
-    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    monkeypatch.setitem(sys.modules, "torch.utils.tensorboard", None)
     with pytest.raises(MissingExtraError, match=r"pip install 'segdec\[track\]'"):
         quick(data, tmp_path / "run", "train.tensorboard=true")
     assert not (tmp_path / "run").exists()

@@ -180,13 +180,8 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     tree = stored.model_dump(mode="json", exclude_none=True)
     config = load_config(settings=settings, base=tree)
     _refuse_changes(stored, config)
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        dataset = open_dataset(data or Path(meta["data"]), config.data)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(
-            f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy"
-        ) from error
+    meta = _read_meta(folder / "meta.json")
+    dataset = open_dataset(data or Path(meta["data"]), config.data)
     return Run(folder, config, load_split(folder / "split.json", dataset), meta)
 
 
@@ -212,6 +207,17 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
             f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
             f" {run.meta['data_hash'][:12]}); restore them, or start a new run"
         )
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("data", "data_hash", "layout"):
+            if not isinstance(meta[key], str):
+                raise TypeError(f"{key} is no text")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is missing or damaged ({error}); restore it from a copy") from error
+    return meta
 
 
 def _readable(split: Split, check: FileCheck) -> Split:
