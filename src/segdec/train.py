@@ -23,6 +23,7 @@ from segdec.runtime import (
     choose_context,
     choose_precision,
     is_main_process,
+    keep_freed_memory,
     make_accelerator,
     require_tensorboard,
     require_torch,
@@ -106,6 +107,7 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once a checkpoint is written.
     """
+    keep_freed_memory()
     require_torch()
     from segdec.scoring import validation_ap, write_trained_model
 
