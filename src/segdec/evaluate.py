@@ -159,7 +159,7 @@ def _samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
         config = run.config.data
     if data is None:
         raise DataError(f"{folder} is a model without data of its own; write: segdec evaluate {folder} DATA")
-    dataset = open_dataset(data, config)
+    dataset = open_dataset(data, config, one_class=True)
     published = [sample for sample in dataset if sample.part == "test"]
     return published or dataset.samples
 

@@ -24,7 +24,7 @@ from segdec.imaging import (
     to_unit,
 )
 from segdec.model_io import ModelCard, read_model
-from segdec.runtime import device_type, require_torch
+from segdec.runtime import choose_context, device_type, require_torch
 from segdec.types import ImageSize, Prediction
 
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ class Predictor:
     device
         Where it computes, in torch's words ("cpu"); None takes a GPU where there is one.
     context
-        How the context convolution is computed ("direct" or "spectral"); the result is the same.
+        How the context convolution is computed; the result is the same. "auto" takes what is faster.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ class Predictor:
         self,
         model: str | Path,
         device: str | None = None,
-        context: Literal["direct", "spectral"] = "direct",
+        context: Literal["auto", "direct", "spectral"] = "auto",
     ) -> None:
         self.card, weights = read_model(Path(model))
         self.threshold = self.card.threshold
@@ -175,8 +175,11 @@ class Predictor:
         ]
 
     def _judge(self, image: _Input, score: float, small_map: NDArray[np.float32]) -> Prediction:
-        if not np.isfinite(score):  # no comparison with NaN is true: it would pass as good
-            raise ModelError(f"the network's score of {image.name or 'the image'} is {score}; train it anew")
+        if not (np.isfinite(score) and np.isfinite(small_map).all()):
+            # no comparison with NaN is true: it would pass as good
+            raise ModelError(
+                f"the network's score of {image.name or 'the image'} is no number (overflow); train it anew"
+            )
         score_map = resize_image(small_map, image.size)  # (h/8, w/8) -> (H, W)
         return Prediction(
             name=image.name,
@@ -274,7 +277,7 @@ def _open_network(
     card: ModelCard,
     weights: dict[str, NDArray[np.float32]],
     device: str | None,
-    context: Literal["direct", "spectral"],
+    context: Literal["auto", "direct", "spectral"],
 ) -> tuple[SegDecNet, torch.device]:
     require_torch()
     import torch
@@ -283,7 +286,7 @@ def _open_network(
 
     place = _choose_device(device)
     with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        network = SegDecNet(card.network, context=context)
+        network = SegDecNet(card.network, context=choose_context(context, card.network, "fp32"))
     check_weights(weights, {name: tuple(value.shape) for name, value in network.state_dict().items()})
     network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
     network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]

@@ -88,34 +88,12 @@ def import_reference(weights: Path, image_size: ImageSize, folder: Path) -> Path
     _check_keys(weights, tensors)
     network = _sizes(weights, tensors)
     _check_shapes(weights, tensors, network)
-    _check_seg_bias(weights, tensors[_SEG_BIAS])
-    card = ModelCard(
-        network=network,
-        image_size=image_size,
-        channels=cast(Literal[1, 3], network.in_channels),
-        threshold=0.5,
-        threshold_from="default",
-        pixel_threshold=0.5,
-        trained=Trained(
-            date=datetime.now(UTC).isoformat(timespec="seconds"),
-            run=f"imported from {weights.name}",
-            dataset=None,
-            data_hash=None,
-            epoch=None,
-            seed=None,
-            commit=None,
-        ),
-        versions=versions(),
-    )
-    write_model(
-        folder,
-        card,
-        {
-            _own_name(key): (tensor.flatten() if _is_norm(key) else tensor).numpy()
-            for key, tensor in tensors.items()
-            if key != _SEG_BIAS
-        },
-    )
+    arrays = {
+        _own_name(key): (tensor.flatten() if _is_norm(key) else tensor).numpy()
+        for key, tensor in tensors.items()
+        if key != _SEG_BIAS or network.seg_head_bias
+    }
+    write_model(folder, _make_card(weights, network, image_size), arrays)
     return folder
 
 
@@ -188,6 +166,7 @@ def _sizes(path: Path, tensors: dict[str, Tensor]) -> NetworkConfig:
             context_channels=shapes["volume.11"][0],
             context_kernel=shapes["volume.11"][2],
             decision_channels=(shapes["extractor.1"][0], shapes["extractor.3"][0], shapes["extractor.5"][0]),
+            seg_head_bias=bool(tensors[_SEG_BIAS].any()),  # 0, as training leaves it, is as good as none
         )
     except ValidationError as error:
         problem = error.errors()[0]
@@ -214,18 +193,25 @@ def _check_shapes(path: Path, tensors: dict[str, Tensor], config: NetworkConfig)
             )
 
 
-def _check_seg_bias(path: Path, bias: Tensor) -> None:
-    """Refuse what this network has no place for: it would shift every seg_logit.
-
-    The norm of the segmentation head learns no bias, its entry stays at its first value, 0. Another value
-    could not be moved elsewhere: the decision stage pads the seg_logits with zeros.
-    """
-    value = float(bias.flatten()[0])
-    if value != 0:
-        raise ModelError(
-            f"{path}: {_SEG_BIAS} is {value:g}, but the segmentation head learns no bias, so only 0 can be"
-            " imported; give a checkpoint of the unchanged reference implementation"
-        )
+def _make_card(weights: Path, network: NetworkConfig, image_size: ImageSize) -> ModelCard:
+    return ModelCard(
+        network=network,
+        image_size=image_size,
+        channels=cast(Literal[1, 3], network.in_channels),
+        threshold=0.5,
+        threshold_from="default",
+        pixel_threshold=0.5,
+        trained=Trained(
+            date=datetime.now(UTC).isoformat(timespec="seconds"),
+            run=f"imported from {weights.name}",
+            dataset=None,
+            data_hash=None,
+            epoch=None,
+            seed=None,
+            commit=None,
+        ),
+        versions=versions(),
+    )
 
 
 def _is_norm(key: str) -> bool:

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from segdec.files import output_error
 from segdec.imaging import draw_overlay, read_image, write_image
 from segdec.predict import Unreadable
 from segdec.types import Prediction
@@ -115,7 +116,7 @@ def write_overlay(prediction: Prediction, path: Path) -> None:
     prediction
         Of an image file: its name is the path.
     path
-        The PNG file.
+        The PNG file; missing folders on the way are made.
 
     Raises
     ------
@@ -125,6 +126,10 @@ def write_overlay(prediction: Prediction, path: Path) -> None:
         If the overlay cannot be written.
     """
     image = read_image(prediction.name)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise output_error(path, error) from error
     write_image(path, draw_overlay(image, prediction.score_map, prediction.regions))
 
 

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -14,9 +16,11 @@ from segdec.errors import ConfigError, MissingExtraError
 if TYPE_CHECKING:
     from accelerate import Accelerator
 
-    from segdec.config import NetworkConfig, TrainConfig
+    from segdec.config import NetworkConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 _REPORTED = ("segdec", "torch", "numpy", "opencv-python-headless", "pillow", "accelerate", "safetensors")
 
@@ -54,6 +58,21 @@ def require_tensorboard() -> None:
             f"train.tensorboard needs TensorBoard, which is not installed ({error}); install it with:"
             " pip install 'segdec[track]', or leave the setting out"
         ) from error
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next step to take without the system's help.
+
+    A training step asks for the same large buffers again and again; handing them back and having them
+    zeroed anew cost a fifth of the step on a CPU. Large pages need this called before torch is imported.
+    Does nothing where the C library is not glibc.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch's allocator
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
@@ -111,26 +130,31 @@ def choose_precision(wish: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision
     return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
 
 
-def choose_context(train: TrainConfig, network: NetworkConfig) -> Literal["direct", "spectral"]:
+def choose_context(
+    wish: Literal["auto", "direct", "spectral"], network: NetworkConfig, precision: Precision
+) -> Literal["direct", "spectral"]:
     """Decide how the context convolution is computed.
 
     Parameters
     ----------
-    train
-        Its ``context`` is the wish; "auto" takes the spectral form on CPUs without matrix tiles,
-        where it was measured to be faster (see docs/performance.md).
+    wish
+        "auto" takes the spectral form on a CPU, unless it has matrix tiles for the precision asked for:
+        what was measured to be faster (see docs/results.md).
     network
         Small windows gain nothing from the spectral form.
+    precision
+        What it is computed in.
 
     Returns
     -------
     str
         "direct" or "spectral".
     """
-    if train.context != "auto":
-        return train.context
+    if wish != "auto":
+        return wish
     large = network.context_kernel >= 11 and network.context_channels >= 256
-    return "spectral" if large and device_type() == "cpu" and cpu_kind() != "amx" else "direct"
+    tiles = precision == "bf16" and cpu_kind() == "amx"
+    return "spectral" if large and device_type() == "cpu" and not tiles else "direct"
 
 
 def is_main_process() -> bool:

@@ -87,7 +87,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
             data_hash=run.meta["data_hash"],
             dataset=run.meta["layout"],
             run=run.folder.name,
-            epoch=epoch,
+            epoch=epoch + 1,
             seed=run.config.train.seed,
             commit=commit(),
         ),
@@ -98,7 +98,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
 
 def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:
     """Return a network of its own for scoring, without what training wraps around one."""
-    network = SegDecNet(config.network, context=choose_context(config.train, config.network))
+    network = SegDecNet(config.network, context=choose_context(config.train.context, config.network, "fp32"))
     network.load_state_dict(weights)
     to_channels_last(network)
     return network.to(device_type()).eval()

@@ -23,6 +23,7 @@ from segdec.runtime import (
     choose_context,
     choose_precision,
     is_main_process,
+    keep_freed_memory,
     make_accelerator,
     require_tensorboard,
     require_torch,
@@ -106,6 +107,7 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once a checkpoint is written.
     """
+    keep_freed_memory()
     require_torch()
     from segdec.scoring import validation_ap, write_trained_model
 
@@ -280,7 +282,8 @@ def _set_up(run: Run) -> _Loop:
     config = run.config.train
     if config.tensorboard:
         require_tensorboard()
-    accelerator = make_accelerator(choose_precision(config.precision), config.accumulate)
+    precision = choose_precision(config.precision)
+    accelerator = make_accelerator(precision, config.accumulate)
     sampler = EpochSampler(
         [sample.label for sample in run.split.train],
         config.batch_size,
@@ -294,7 +297,7 @@ def _set_up(run: Run) -> _Loop:
         run.config.network,
         config.seed,
         gradient_scale=0.0 if config.gradient_adjustment else 1.0,
-        context=choose_context(config, run.config.network),
+        context=choose_context(config.context, run.config.network, precision),
     )
     to_channels_last(network)
     optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)

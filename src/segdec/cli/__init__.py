@@ -127,13 +127,15 @@ def train(
 
 @app.command()
 def evaluate(
-    model: Annotated[Path, typer.Argument(help="Run folder or model folder.", show_default=False)],
+    model: Annotated[
+        Path | None, typer.Argument(help="Run folder or model folder.", show_default=False)
+    ] = None,
     data: Annotated[
         Path | None, typer.Argument(help="Data set; the run's own test part if left out.", show_default=False)
     ] = None,
     folds: Annotated[
         list[Path] | None,
-        typer.Option("--folds", help="Further runs of one cross-validation; may be repeated."),
+        typer.Option("--folds", help="Runs of one cross-validation, to be joined."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Where the results go; the run folder if left out.")
@@ -142,14 +144,15 @@ def evaluate(
     """Measure a model on data it has not seen."""
     from segdec.evaluate import evaluate_run, join_folds, write_evaluation
 
-    runs = list(dict.fromkeys([model, *(folds or [])]))
-    folder = folder or (model if len(runs) == 1 else model.parent / "folds")
+    runs = list(dict.fromkeys([*([model] if model is not None else []), *(folds or [])]))
+    if not runs:
+        raise typer.BadParameter("name a run folder or a model folder, or several with --folds")
+    folder = folder or (runs[0] if len(runs) == 1 else runs[0].parent / "folds")
     with bar("evaluating") as tell:
         if len(runs) == 1:
-            evaluation = evaluate_run(model, data, watch=tell)
+            evaluation = evaluate_run(runs[0], data, watch=tell)
         else:
-            parts = [evaluate_run(run, data, run.name, tell) for run in runs]
-            evaluation = join_folds(parts)
+            evaluation = join_folds([evaluate_run(run, data, run.name, tell) for run in runs])
     write_evaluation(evaluation, folder)
     for line in evaluation_lines(evaluation):
         out.print(line, markup=False)

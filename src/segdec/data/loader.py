@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -239,5 +239,7 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
 
 
 def _start_worker(_worker: int) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the training process
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C and the signals of a job scheduler go to whole process groups, but only the training process
+    # knows between which steps it can stop; a worker that died first would cut a step in two
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

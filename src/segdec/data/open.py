@@ -51,7 +51,7 @@ _LISTED = 5
 """Names listed in full; more are counted."""
 
 
-def open_dataset(path: str | Path, config: DataConfig) -> Dataset:
+def open_dataset(path: str | Path, config: DataConfig, *, one_class: bool = False) -> Dataset:
     """Open a data set on disk.
 
     Parameters
@@ -60,11 +60,13 @@ def open_dataset(path: str | Path, config: DataConfig) -> Dataset:
         A folder in one of the `LAYOUTS`, or a table.
     config
         ``defect_class`` chooses a class of Severstal; ``strict`` makes an unreadable mask an error.
+    one_class
+        True admits images of one class only: enough to judge, too little to train.
 
     Returns
     -------
     Dataset
-        With images of both classes.
+        With images of both classes, unless ``one_class``.
 
     Raises
     ------
@@ -81,7 +83,7 @@ def open_dataset(path: str | Path, config: DataConfig) -> Dataset:
             " has no defect classes; leave the setting out"
         )
     dataset = layout.read(root, config)
-    _refuse_one_class(dataset, layout)
+    _refuse_one_class(dataset, layout, one_class)
     return dataset
 
 
@@ -150,9 +152,9 @@ def _found(root: Path) -> str:
     return f"is no data set that can be read: it holds {', '.join(names[:_LISTED])}{more}"
 
 
-def _refuse_one_class(dataset: Dataset, layout: Layout) -> None:
+def _refuse_one_class(dataset: Dataset, layout: Layout, one_class: bool) -> None:
     count, defective = len(dataset), sum(sample.label for sample in dataset)
-    if 0 < defective < count:
+    if 0 < defective < count or (count and one_class):
         return
     held = f"{count} images, all {'with' if defective else 'without'} a defect" if count else "no images"
     if dataset.excluded:

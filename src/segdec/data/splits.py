@@ -12,7 +12,7 @@ import numpy as np
 from segdec.config import DataConfig
 from segdec.data.splits_file import ListedFold, read_splits_file
 from segdec.errors import ConfigError, DataError
-from segdec.imaging import write_atomically
+from segdec.files import atomic_write
 from segdec.types import PARTS, Dataset, Part, Sample, Split
 
 _ATTEMPTS = 100
@@ -47,10 +47,11 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         If the fold or setting does not exist.
     """
     generator = np.random.default_rng([seed, 0])
+    to_fill = 2 if config.val_fraction else 1  # parts that the test part leaves groups for
+    val: list[Sample] = []
     if config.splits is not None:
         listed = read_splits_file(config.splits, config.setting, config.fold)
         train, test = _take_listed(dataset, listed)
-        val: list[Sample] = []
         origin = listed.origin
     elif any(sample.part for sample in dataset):
         if config.folds:
@@ -60,15 +61,13 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
         train, val, test = ([s for s in dataset if s.part == part] for part in PARTS)
         origin = "published parts"
         if not test:
-            train, test = _carve(train, config.test_fraction, generator, "test")
+            train, test = _carve(train, config.test_fraction, generator, "test", 1 if val else to_fill)
             origin += f", test seeded with {seed}"
     elif config.folds:
         train, test = _take_fold(dataset, config, generator)
-        val = []
         origin = f"seeded with {seed}, fold {config.fold} of {config.folds}"
     else:
-        train, test = _carve(list(dataset), config.test_fraction, generator, "test")
-        val = []
+        train, test = _carve(dataset.samples, config.test_fraction, generator, "test", to_fill)
         origin = f"seeded with {seed}"
     if not val and config.val_fraction:
         # a stream of its own: val does not depend on how many numbers the test part took
@@ -97,7 +96,7 @@ def save_split(split: Split, path: str | Path) -> None:
     content: dict[str, object] = {"origin": split.origin}
     content |= {part: [sample.name for sample in split.part(part)] for part in PARTS}
     content["weak"] = [sample.name for part in PARTS for sample in split.part(part) if sample.weak]
-    write_atomically(path, (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(Path(path), (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def load_split(path: str | Path, dataset: Dataset) -> Split:
@@ -171,24 +170,25 @@ def _refuse_missing(missing: list[str], where: str, dataset: Dataset) -> None:
 
 
 def _carve(
-    samples: Sequence[Sample], fraction: float, generator: np.random.Generator, part: Part
+    samples: Sequence[Sample], fraction: float, generator: np.random.Generator, part: Part, to_fill: int = 1
 ) -> tuple[list[Sample], list[Sample]]:
-    """Take a share of the groups out; return (rest, taken)."""
+    """Take a share of the groups out, leaving enough for the parts to fill; return (rest, taken)."""
     if not fraction:
         return list(samples), []
     strata = _strata(samples)
     for _ in range(_ATTEMPTS):
         taken: set[str] = set()
         for groups in strata:
-            count = min(max(1, round(fraction * len(groups))), len(groups) - 1)
+            count = min(max(1, round(fraction * len(groups))), len(groups) - to_fill)
             if count > 0:
                 taken |= set(generator.permutation(groups)[:count].tolist())
         rest, share = _by_groups(samples, taken)
         if _has_both(rest) and _has_both(share):
             return rest, share
+    parts = f"train and {part}" if to_fill == 1 else f"train, val and {part}"
     raise DataError(
-        f"the {part} part cannot get images of both classes: there are"
-        f" {_describe_strata(samples)} left to divide; add images or set data.{part}_fraction to 0"
+        f"{parts} cannot all get images of both classes: there are {_describe_strata(samples)} to divide; add"
+        f" images or set data.{'val' if to_fill == 2 else part}_fraction to 0"
     )
 
 

@@ -14,7 +14,7 @@ from typing import Any
 
 from segdec.config import DataConfig
 from segdec.data.scan import finish, label_by_mask, list_images, name_below
-from segdec.errors import DataError
+from segdec.errors import ConfigError, DataError
 from segdec.types import Dataset, Part, RunLengths, Sample
 
 COLUMNS = ("image", "mask", "label", "split", "group")
@@ -60,7 +60,9 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
     Raises
     ------
     DataError
-        If the table lacks a column, names an image that is missing, or has no row of the chosen class.
+        If the table lacks a column or names an image that is missing.
+    ConfigError
+        If there is no row of the chosen class.
     """
     table = root / "train.csv"
     rows_of: dict[str, list[str]] = defaultdict(list)
@@ -81,8 +83,9 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
             else:
                 rows_of[image] += []
     if config.defect_class is not None and config.defect_class not in classes:
-        raise DataError(
-            f"data.defect_class is {config.defect_class}, but {table} holds the classes {sorted(classes)}"
+        raise ConfigError(
+            f"data.defect_class is {config.defect_class}, but {table} holds the classes {sorted(classes)};"
+            " choose one of them"
         )
     samples = []
     for path in list_images(root / "train_images"):

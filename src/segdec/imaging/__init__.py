@@ -5,7 +5,6 @@ from segdec.imaging.files import (
     Pixels,
     read_image,
     read_image_size,
-    write_atomically,
     write_image,
 )
 from segdec.imaging.masks import MAX_MASK_VALUES, decode_run_lengths, encode_run_lengths, read_mask
@@ -26,6 +25,5 @@ __all__ = [
     "resize_image",
     "resize_mask",
     "to_unit",
-    "write_atomically",
     "write_image",
 ]

@@ -6,9 +6,7 @@ Pillow decodes, because it refuses truncated files, keeps palette indices and kn
 
 from __future__ import annotations
 
-import contextlib
 import io
-import os
 import struct
 import zlib
 from pathlib import Path
@@ -20,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from segdec.errors import ImageError, OutputError
+from segdec.files import atomic_write
 from segdec.types import ImageSize
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -131,36 +130,7 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
         raise OutputError(f"cannot write {image.dtype} values to {path}; convert them to uint8")
     is_color = image.ndim == 3 and image.shape[2] == 3
     _, data = cv2.imencode(suffix, np.ascontiguousarray(image[..., ::-1]) if is_color else image)
-    write_atomically(path, data.tobytes())
-
-
-def write_atomically(path: str | Path, data: bytes) -> None:
-    """Write a file in whole or not at all: to a temporary file beside it, which then takes its name.
-
-    Parameters
-    ----------
-    path
-        The file; an existing one is replaced.
-    data
-        Its content.
-
-    Raises
-    ------
-    OutputError
-        If the folder is missing or not writable, or the disk is full.
-    """
-    path = Path(path)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        temporary.write_bytes(data)
-        temporary.replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"cannot write {path}: {error.strerror}; choose a folder with room that you may write to"
-        ) from error
-    finally:
-        with contextlib.suppress(OSError):
-            temporary.unlink(missing_ok=True)
+    atomic_write(path, data.tobytes())
 
 
 def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
