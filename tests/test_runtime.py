@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from segdec import runtime
-from segdec.config import NetworkConfig, TrainConfig
+from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, MissingExtraError
 
 
@@ -48,25 +48,26 @@ def test_a_wish_is_granted_where_it_can_be(on):
 
 
 @pytest.mark.parametrize(
-    ("machine", "network", "form"),
+    ("machine", "network", "precision", "form"),
     [
-        (("cpu", "other"), {}, "spectral"),
-        (("cpu", "avx512-bf16"), {}, "spectral"),
-        (("cpu", "amx"), {}, "direct"),
-        (("cuda", "other"), {}, "direct"),
-        (("cpu", "other"), {"context_kernel": 5}, "direct"),
-        (("cpu", "other"), {"context_channels": 32}, "direct"),
+        (("cpu", "other"), {}, "fp32", "spectral"),
+        (("cpu", "avx512-bf16"), {}, "bf16", "spectral"),
+        (("cpu", "amx"), {}, "bf16", "direct"),
+        (("cpu", "amx"), {}, "fp32", "spectral"),
+        (("cuda", "other"), {}, "bf16", "direct"),
+        (("cpu", "other"), {"context_kernel": 5}, "fp32", "direct"),
+        (("cpu", "other"), {"context_channels": 32}, "fp32", "direct"),
     ],
 )
-def test_the_context_convolution_follows_the_machine(on, machine, network, form):
+def test_the_context_convolution_follows_the_machine(on, machine, network, precision, form):
     on(*machine)
-    assert runtime.choose_context(TrainConfig(), NetworkConfig(**network)) == form
+    assert runtime.choose_context("auto", NetworkConfig(**network), precision) == form
 
 
 @pytest.mark.parametrize("wish", ["direct", "spectral"])
 def test_a_wished_form_is_taken(on, wish):
     on("cuda")
-    assert runtime.choose_context(TrainConfig(context=wish), NetworkConfig()) == wish
+    assert runtime.choose_context(wish, NetworkConfig(), "fp32") == wish
 
 
 def test_the_kind_of_cpu_is_one_of_three(monkeypatch):
