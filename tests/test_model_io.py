@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 
 from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
-from segdec.model_io import CARD, WEIGHTS, ModelCard, Trained, read_model, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import CARD, WEIGHTS, read_model, write_model
 
 WEIGHTS_BY_NAME = {"conv": np.arange(6, dtype=np.float32).reshape(2, 3), "größe": np.ones(1, np.float32)}
 

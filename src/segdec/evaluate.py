@@ -15,8 +15,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdec.config import DataConfig
-from segdec.data import open_dataset
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
 from segdec.files import atomic_write
@@ -32,7 +30,7 @@ from segdec.metrics import (
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import Tile, draw_contact_sheet, draw_curves
 from segdec.predict import Predictor, predict_files
-from segdec.runs import open_run
+from segdec.runs import samples_to_judge
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample
 
@@ -136,7 +134,7 @@ def evaluate_run(
         If the folder holds no model.
     """
     predictor = Predictor(folder)
-    samples = _samples_to_judge(folder, data)
+    samples = samples_to_judge(folder, data)
 
     def pairs() -> Iterator[tuple[Sample, Prediction | ImageError]]:
         found = predict_files(predictor, [sample.image for sample in samples])
@@ -146,22 +144,6 @@ def evaluate_run(
                 watch(done, len(samples))
 
     return evaluate_predictions(pairs(), predictor.threshold, predictor.pixel_threshold, part)
-
-
-def _samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
-    config = DataConfig()
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if data is None or str(data.resolve()) == run.meta["data"]:
-            if not run.split.test:
-                raise DataError(f"the split of {folder} has no test part; name a data set to judge")
-            return run.split.test
-        config = run.config.data
-    if data is None:
-        raise DataError(f"{folder} is a model without data of its own; write: segdec evaluate {folder} DATA")
-    dataset = open_dataset(data, config, one_class=True)
-    published = [sample for sample in dataset if sample.part == "test"]
-    return published or dataset.samples
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:

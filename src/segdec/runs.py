@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/  config.toml  meta.json  split.json  log.jsonl  checkpoints/  model/
+    RUN/  config.toml  meta.json  split.json  images.sha256  log.jsonl  checkpoints/  model/
           metrics.json  scores.csv  (after an evaluation)
 """
 
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segdec.config import STRIDE, Config, dump_toml, load_config
+from segdec.config import STRIDE, Config, DataConfig, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
+from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
-from segdec.types import ImageSize, Split
+from segdec.types import ImageSize, Sample, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
@@ -59,6 +60,11 @@ class Run:
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.folder / "checkpoints"
+
+    @property
+    def images(self) -> Path:
+        """Hashes of the images that teach and choose; runs of old have none."""
+        return self.folder / IMAGES
 
     @property
     def model(self) -> Path:
@@ -128,6 +134,7 @@ def start_run(
     if write:
         _make_folder(folder)
         save_split(split, folder / "split.json")
+        atomic_write(folder / IMAGES, dump_hashes(check.image_hashes.values()))
         atomic_write(folder / "meta.json", _json(meta))
         # written last: a folder with a config.toml is a whole run folder
         atomic_write(folder / "config.toml", dump_toml(config).encode())
@@ -200,6 +207,42 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
             f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
             f" {run.meta['data_hash'][:12]}); restore them, or start a new run"
         )
+
+
+def samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
+    """List what a model can be judged by or calibrated on.
+
+    Parameters
+    ----------
+    folder
+        A run folder, or a model folder.
+    data
+        None is the data set of the run itself.
+
+    Returns
+    -------
+    sequence of Sample
+        Of the run's own data set, the test part of its split. Of another, its published test part, or all
+        of it where none is published.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of this kind.
+    """
+    config = DataConfig()
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if data is None or str(data.resolve()) == run.meta["data"]:
+            if not run.split.test:
+                raise DataError(f"the split of {folder} has no test part; name another data set")
+            return run.split.test
+        config = run.config.data
+    if data is None:
+        raise DataError(f"{folder} is a model without data of its own; name a data set after it")
+    dataset = open_dataset(data, config, one_class=True)
+    published = [sample for sample in dataset if sample.part == "test"]
+    return published or dataset.samples
 
 
 def _readable(split: Split, check: FileCheck) -> Split:
