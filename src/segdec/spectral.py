@@ -77,12 +77,11 @@ def transform_weight(weight: Tensor, tile: int) -> Tensor:
             f"{tile}; pass an odd square kernel and a tile of at least {k}"
         )
     half = tile // 2 + 1
-    weight = weight.to(_product_dtype(weight, weight))
-    spatial = weight.permute(2, 3, 1, 0).reshape(k, k, c_in * c_out)
-    cos, sin = _waves(half, k, tile, like=weight)
+    spatial = weight.permute(2, 3, 1, 0).to(_product_dtype(weight, weight)).reshape(k, k, c_in * c_out)
+    cos, sin = _waves(half, k, tile, like=spatial)
     wide = _apply(torch.cat([cos, sin]), spatial)  # (k, re/im half, C_in C_out)
     wide = wide.view(2 * k, half, c_in * c_out).transpose(0, 1)  # (half, k re/im, C_in C_out)
-    spectrum = _apply(_turn(*_waves(tile, k, tile, like=weight)), wide)  # (half, T re/im, C_in C_out)
+    spectrum = _apply(_turn(*_waves(tile, k, tile, like=spatial)), wide)  # (half, T re/im, C_in C_out)
     return spectrum.view(half, tile, 2 * c_in, c_out)
 
 
