@@ -157,6 +157,23 @@ def cases_needed(share: float, confidence: float) -> int:
     return math.ceil(math.log(1 - confidence) / math.log1p(-share) * (1 - _ROUNDING))
 
 
+def round_up(share: float) -> float:
+    """Round a bound up to two digits, so that it still is one.
+
+    Parameters
+    ----------
+    share
+        Above 0.
+
+    Examples
+    --------
+    >>> round_up(0.05496), round_up(0.01), round_up(0.123)
+    (0.055, 0.01, 0.13)
+    """
+    digits = 1 - math.floor(math.log10(share))
+    return float(round(math.ceil(share * 10**digits - _ROUNDING) / 10**digits, digits))
+
+
 def bootstrap(
     labels: NDArray[np.bool_],
     scores: NDArray[np.float64],

@@ -39,8 +39,6 @@ class Calibration(_Frozen):
 
     date: str
     """When it was made, ISO 8601 in UTC."""
-    dataset: str
-    """Layout of the calibration data."""
     data_hash: str
     """Hash of the calibration data: names, labels, groups, images and masks."""
     images: int

@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from segdec.errors import ConfigError, DataError, UnsupportedError
-from segdec.intervals import cases_needed, largest_count, upper_bound
+from segdec.intervals import cases_needed, largest_count, round_up, upper_bound
 from segdec.items import Items
 
 Rates = TypeVar("Rates", float, NDArray[np.float64])
@@ -311,7 +311,7 @@ def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
     if allowed is not None and allowed >= fewest:
         return allowed
     sure, needed = f"at {_percent(wish.confidence)} confidence", cases_needed(limit, wish.confidence)
-    supported = _round_up(upper_bound(fewest, of, wish.confidence))
+    supported = round_up(upper_bound(fewest, of, wish.confidence))
     if supported >= 1:
         raise UnsupportedError(
             f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts, at any threshold, support no"
@@ -335,7 +335,7 @@ def _check_budget(thresholds: NDArray[np.float64], review: NDArray[np.float64], 
     least = int(review.argmin())
     share, budget = float(review[least]), wish.review_budget
     if budget is not None and share > budget + _ROUNDING:
-        share = _round_up(share)
+        share = round_up(share)
         raise UnsupportedError(
             f"these rates leave {_percent(share)} of the parts to review, more than the budget of"
             f" {_percent(budget)}; allow review_budget {share:g}, or higher rates",
@@ -369,9 +369,3 @@ def _several(count: int, what: str) -> str:
 
 def _percent(share: float) -> str:
     return f"{100 * share:.6g} %"
-
-
-def _round_up(share: float) -> float:
-    """Round up to two digits: what is offered must be had."""
-    digits = 1 - math.floor(math.log10(share))
-    return float(round(math.ceil(share * 10**digits - _ROUNDING) / 10**digits, digits))

@@ -13,7 +13,7 @@ from segdec.imaging import draw_overlay, read_image, write_image
 from segdec.predict import Unreadable
 from segdec.types import Prediction
 
-CSV_FIELDS = ("image", "score", "decision", "threshold", "regions", "error", "review_threshold")
+CSV_FIELDS = ("image", "score", "decision", "threshold", "review_threshold", "regions", "error")
 
 
 def to_json(result: Prediction | Unreadable) -> dict[str, Any]:
