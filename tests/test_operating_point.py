@@ -101,6 +101,19 @@ def test_a_rate_that_was_left_open_keeps_its_bound_too(wish: Wish) -> None:
         assert points[0].escapes.bound < 2 * plain + 0.05
 
 
+def test_a_threshold_that_was_lucky_in_the_data_keeps_its_bound() -> None:
+    # scores that tell nothing: the cost is lowest where the data happen to hold few misses
+    wish = Wish(cost_escape=1, cost_overkill=1, defect_rate=0.5, confidence=CONFIDENCE)
+    broken, naive = 0, 0
+    for seed in range(ROUNDS):
+        random = np.random.default_rng(seed)
+        point = choose_thresholds(Items(random.uniform(0, 1, 60), random.uniform(0, 1, 60)), wish)
+        broken += point.threshold > point.escapes.bound
+        naive += point.threshold > upper_bound(point.escapes.count, 60, CONFIDENCE)
+    assert broken / ROUNDS <= 1 - CONFIDENCE + spread(1 - CONFIDENCE)
+    assert naive / ROUNDS > 1.5 * (1 - CONFIDENCE)  # what it would be to ignore the choice
+
+
 def test_coarse_scores_break_no_bound() -> None:
     limit, broken = 0.1, 0
     for seed in range(ROUNDS):
