@@ -49,22 +49,20 @@ class Run:
     meta
         Contents of meta.json: data (path), layout, data_hash, commit, versions, machine, seed,
         date, excluded and unreadable files.
+    image_hashes
+        SHA-256 of the images that teach and choose; empty where a folder does not say.
     """
 
     folder: Path
     config: Config
     split: Split
     meta: dict[str, Any]
+    image_hashes: frozenset[str] = frozenset()
 
     @property
     def checkpoints(self) -> Path:
         """Folder of the checkpoints."""
         return self.folder / "checkpoints"
-
-    @property
-    def images(self) -> Path:
-        """Hashes of the images that teach and choose; runs of old have none."""
-        return self.folder / IMAGES
 
     @property
     def model(self) -> Path:
@@ -77,9 +75,8 @@ def start_run(
     config: Config,
     folder: Path,
     watch: Callable[[int, int], None] | None = None,
-    write: bool = True,
 ) -> Run:
-    """Read a data set, choose what the configuration leaves open, and lay out a new run folder.
+    """Read a data set and choose what the configuration leaves open; nothing is written yet.
 
     Parameters
     ----------
@@ -91,21 +88,20 @@ def start_run(
         Must not hold a run yet.
     watch
         Called with (files read, files in all).
-    write
-        False leaves the writing to another process.
 
     Returns
     -------
     Run
+        To be written by `write_run`.
 
     Raises
     ------
     DataError
         If the data set cannot be used.
     OutputError
-        If the folder holds a run or cannot be written.
+        If the folder holds a run.
     """
-    if write and (folder / "config.toml").exists():
+    if (folder / "config.toml").exists():
         raise OutputError(
             f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
         )
@@ -131,14 +127,28 @@ def start_run(
         "excluded": dataset.excluded,
         "unreadable": check.unreadable,
     }
-    if write:
-        _make_folder(folder)
-        save_split(split, folder / "split.json")
-        atomic_write(folder / IMAGES, dump_hashes(check.image_hashes.values()))
-        atomic_write(folder / "meta.json", _json(meta))
-        # written last: a folder with a config.toml is a whole run folder
-        atomic_write(folder / "config.toml", dump_toml(config).encode())
-    return Run(folder, config, split, meta)
+    return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
+
+
+def write_run(run: Run) -> None:
+    """Lay out a new run folder.
+
+    Parameters
+    ----------
+    run
+        From `start_run`.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    _make_folder(run.folder)
+    save_split(run.split, run.folder / "split.json")
+    atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
+    atomic_write(run.folder / "meta.json", _json(run.meta))
+    # written last: a folder with a config.toml is a whole run folder
+    atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
 
 
 def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = None) -> Run:
@@ -182,7 +192,9 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
         raise ModelError(
             f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy"
         ) from error
-    return Run(folder, config, load_split(folder / "split.json", dataset), meta)
+    images = folder / IMAGES
+    seen = images.read_text(encoding="ascii").split() if images.exists() else ()
+    return Run(folder, config, load_split(folder / "split.json", dataset), meta, frozenset(seen))
 
 
 def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -> None:

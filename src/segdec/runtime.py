@@ -39,6 +39,23 @@ def require_torch() -> None:
         ) from error
 
 
+def require_tensorboard() -> None:
+    """Check that TensorBoard is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        With the command that installs it.
+    """
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"train.tensorboard needs TensorBoard, which is not installed ({error}); install it with:"
+            " pip install 'segdec[track]', or leave the setting out"
+        ) from error
+
+
 def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
     """Return what this CPU offers for bf16: matrix tiles, vector products, or nothing.
 
@@ -141,7 +158,10 @@ def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
     Accelerator
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # a process may train several times; accelerate would hold on to the first one's precision
+    AcceleratorState._reset_state()
     mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
     return Accelerator(
         mixed_precision=mixed, gradient_accumulation_steps=accumulate, cpu=device_type() == "cpu"

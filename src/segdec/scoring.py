@@ -17,7 +17,7 @@ from segdec.data.loader import load_pixels
 from segdec.imaging import to_unit
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
-from segdec.model_io import IMAGES, write_model
+from segdec.model_io import IMAGES, dump_hashes, write_model
 from segdec.network import SegDecNet, to_channels_last
 from segdec.predict import probabilities
 from segdec.runs import Run
@@ -94,7 +94,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         ),
         versions=versions(),
     )
-    images = {IMAGES: run.images.read_bytes()} if run.images.exists() else {}
+    images = {IMAGES: dump_hashes(run.image_hashes)} if run.image_hashes else {}
     write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()}, images)
 
 
