@@ -158,6 +158,7 @@ def test_a_run_writes_its_folder(whole, data):
         "config.toml",
         "meta.json",
         "split.json",
+        "images.sha256",
         "log.jsonl",
         "checkpoints",
         "model",
