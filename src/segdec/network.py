@@ -193,7 +193,7 @@ def build_network(
 
 
 def to_channels_last(network: nn.Module) -> None:
-    """Lay the weights out with channels innermost, which is the faster order on CPUs and GPUs.
+    """Lay the weights out in the order in which they are computed with: channels innermost.
 
     Parameters
     ----------
@@ -201,6 +201,10 @@ def to_channels_last(network: nn.Module) -> None:
         Changed in place; feed it images in the same memory format.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
+    for module in network.modules():
+        if isinstance(module, ContextConv) and module.form == "spectral":
+            weight = module.weight.data.permute(2, 3, 1, 0).contiguous()  # (k, k, C_in, C_out): as it is read
+            module.weight.data = weight.permute(3, 2, 0, 1)
 
 
 def _conv5(in_channels: int, out_channels: int) -> nn.Sequential:

@@ -5,7 +5,7 @@ Source: arXiv:2007.07676, Sec. III (loss weighting for positive pixels).
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -53,7 +53,9 @@ def weight_map(
         weights[:] = w_pos  # no border anywhere: every pixel is as deep as can be
     elif mask.any():
         distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        weights[mask] = w_pos * (distance[mask] / _deepest(mask, distance, d_max)) ** p
+        # OpenCV's last bit differs from call to call; the square is a whole number, so rounding settles it
+        exact = np.sqrt(np.rint(distance[mask].astype(np.float64) ** 2))  # (n,)
+        weights[mask] = w_pos * (exact / _deepest(mask, exact, d_max)) ** p
     return weights
 
 
@@ -88,15 +90,15 @@ def reduce_to_cells(
 
 
 def _deepest(
-    mask: NDArray[np.bool_], distance: NDArray[Any], d_max: Literal["image", "component"]
-) -> NDArray[Any]:
-    """Return D_max of each of the mask's pixels: (n,), or (1,) where it is the same for all."""
+    mask: NDArray[np.bool_], distance: NDArray[np.float64], d_max: Literal["image", "component"]
+) -> NDArray[np.float64]:
+    """Return D_max for each of the mask's pixels, whose distances are given: (n,), or (1,) for all alike."""
     if d_max == "image":
         return np.array([distance.max()])
     count, parts = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
     part = np.asarray(parts, np.int64)[mask]  # (n,)
-    deepest = np.zeros(count, np.float32)
-    np.maximum.at(deepest, part, distance[mask])
+    deepest = np.zeros(count)
+    np.maximum.at(deepest, part, distance)
     return np.asarray(deepest[part])
 
 

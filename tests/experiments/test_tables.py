@@ -87,5 +87,5 @@ def test_three_folds_of_kolektor_are_6930_steps():
 
 
 def test_an_unknown_table_names_the_nearest():
-    with pytest.raises(ConfigError, match='no table "kolector" .did you mean "kolektor"'):
+    with pytest.raises(ConfigError, match=r'no table "kolector" .did you mean "kolektor"'):
         find_table("kolector")
