@@ -157,4 +157,4 @@ def test_boxes_teach_when_asked(data):
 
 def test_the_name_of_a_published_setting_is_no_number():
     assert load_config(settings=("data.setting=25_25",)).data.setting == "25_25"
-    assert load_config(settings=("train.epochs=1_0",)).train.epochs == 10
+    assert load_config(settings=("train.epochs=1_0",)).train.epochs == 10, "elsewhere TOML's numbers hold"

@@ -66,9 +66,9 @@ class DataConfig(_Frozen):
     """Share of the items that choose threshold and epoch, taken from the training part."""
     test_fraction: Fraction = 0.2
     """Share of the items that judge, where no split is published and folds is 0."""
-    test_images: tuple[Count, Count] | None = None
+    test_images: Annotated[tuple[Count, Count], _List] | None = None
     """[defective, good] items that judge, in place of test_fraction; None goes by the share."""
-    together: tuple[tuple[str, ...], ...] = ()
+    together: Annotated[tuple[Annotated[tuple[str, ...], _List], ...], _List] = ()
     """Groups that show the same thing, e.g. [[kos01, kos26]]: each follows the first of its list."""
     positives: int | None = Field(None, ge=1)
     """Only so many defective images of the training part teach (a seeded choice); None takes all."""
@@ -355,8 +355,8 @@ def _parse_setting(setting: str) -> dict[str, Any]:
         value = tomllib.loads(f"value = {text}")["value"]
     except tomllib.TOMLDecodeError:
         value = text.strip()
-    if isinstance(value, int) and "_" in text:
-        value = text.strip()  # TOML reads the name of a setting, 33_33, as the number 3333
+    if key.strip() == "data.setting" and isinstance(value, int):
+        value = text.strip()  # 33_33 is a name, which TOML reads as the number 3333
     for name in reversed(key.strip().split(".")):
         value = {name: value}
     return value  # type: ignore[no-any-return]
