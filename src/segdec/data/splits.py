@@ -51,9 +51,24 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     ConfigError
         If the fold or setting does not exist.
     """
-    generator = np.random.default_rng([seed, 0])
     if config.splits is None:
         dataset = replace(dataset, samples=tuple(_as_one(dataset.samples, config.together)))
+    train, val, test, origin = _take_test(dataset, config, seed)
+    if not val and config.val_fraction:
+        # a stream of its own: val does not depend on how many numbers the test part took
+        train, val = _carve(train, config.val_fraction, np.random.default_rng([seed, 1]), "val")
+        origin += f", val a share of {config.val_fraction:g} of train"
+    train, limits = limit_supervision(train, config, seed)
+    split = Split(tuple(train), tuple(val), tuple(test), origin + limits)
+    _check(split, dataset)
+    return split
+
+
+def _take_test(
+    dataset: Dataset, config: DataConfig, seed: int
+) -> tuple[list[Sample], list[Sample], list[Sample], str]:
+    """Divide the data set as far as the test part goes; return train, val (if published), test, origin."""
+    generator = np.random.default_rng([seed, 0])
     to_fill = 2 if config.val_fraction else 1  # parts that the test part leaves groups for
     val: list[Sample] = []
     if config.splits is not None:
@@ -76,15 +91,7 @@ def make_split(dataset: Dataset, config: DataConfig, seed: int) -> Split:
     else:
         train, test = _carve_test(dataset.samples, config, generator, to_fill)
         origin = f"seeded with {seed}"
-    if not val and config.val_fraction:
-        # a stream of its own: val does not depend on how many numbers the test part took
-        train, val = _carve(train, config.val_fraction, np.random.default_rng([seed, 1]), "val")
-        origin += f", val a share of {config.val_fraction:g} of train"
-    train, limits = limit_supervision(train, config, seed)
-    origin += limits
-    split = Split(tuple(train), tuple(val), tuple(test), origin)
-    _check(split, dataset)
-    return split
+    return train, val, test, origin
 
 
 def save_split(split: Split, path: str | Path) -> None:

@@ -111,8 +111,6 @@ def plan(
         If a folder is no data set of this table, or the splits are missing.
     """
     folders = find_data(table, data)
-    named = sorted(setting for setting in settings if setting.partition("=")[0] not in MACHINE_SETTINGS)
-    variant = variant_name(named)
     chosen = [row for row in choose_rows(table, rows) if row.data in folders]
     if not chosen:
         needed = ", ".join(dict.fromkeys(row.data for row in choose_rows(table, rows)))
@@ -124,17 +122,33 @@ def plan(
             own = (f"data.splits={_toml(_splits(root, splits))}",) if row.data == "kolektor" else ()
             for fold in _choose_folds(row, folds, chosen):
                 place, fold_settings = _place(root, fold)
-                config = load_config(
-                    row.data, (*row.settings, *own, *fold_settings, f"train.seed={seed}", *settings)
-                )
-                if config.train.seed != seed:
-                    raise ConfigError("seeds are given by --seeds, not by --set train.seed")
-                folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
-                words = f"segdec reproduce {table.name} --data DIR --rows {row.name} --folds {fold}"
-                command = " ".join([f"{words} --seeds {seed}", *(f"--set '{one}'" for one in settings)])
+                before = (*row.settings, *own, *fold_settings, f"train.seed={seed}")
+                words = f"segdec reproduce {table.name} --data DIR --rows {row.name}"
+                job = _job(row, fold, seed, place, out, (before, settings), words)
                 # rows that are the same experiment share their runs: the first stands for all
-                jobs.setdefault(folder, Job(row, variant, fold, seed, place, folder, config, command))
+                jobs.setdefault(job.folder, job)
     return list(jobs.values())
+
+
+def _job(
+    row: Row,
+    fold: str,
+    seed: int,
+    data: Path,
+    out: Path,
+    settings: tuple[Sequence[str], Sequence[str]],
+    words: str,
+) -> Job:
+    own, given = settings
+    config = load_config(row.data, (*own, *given))
+    if config.train.seed != seed:
+        raise ConfigError("seeds are given by --seeds, not by --set train.seed")
+    variant = variant_name(
+        sorted(setting for setting in given if setting.partition("=")[0] not in MACHINE_SETTINGS)
+    )
+    folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
+    command = " ".join([f"{words} --folds {fold} --seeds {seed}", *(f"--set '{one}'" for one in given)])
+    return Job(row, variant, fold, seed, data, folder, config, command)
 
 
 def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:

@@ -127,7 +127,7 @@ def summarise(table: Table, outcomes: Sequence[Outcome], out: Path) -> list[Line
         groups[outcome.row, outcome.variant].append(outcome)
     lines = []
     for row in table.rows:
-        variants = sorted({variant for name, variant in groups if name == row.name}) or [""]
+        variants = sorted({variant for name, variant in groups if name == row.name} | {""})
         for variant in variants:
             rivals = groups[row.against, variant] if row.against else []
             lines.append(_line(row, variant, groups[row.name, variant], rivals, out))

@@ -27,7 +27,8 @@ _LEGEND = f"""\
 - **Difference** of AP to the row named, over pairs of the same fold and seed. **p** is that of a two-sided
   paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not
   corrected for the number of rows, and folds share training images, so take one mark among many with care.
-- A name with + is the row with other settings: another experiment than the paper's.
+- A name with + is the row with other settings: another experiment than the paper's, whose figure then stands
+  in brackets.
 """
 
 
@@ -70,7 +71,9 @@ def write_report(table: Table, out: Path) -> list[Path]:
     lines = summarise(table, outcomes, out)
     races = race(table, outcomes, out) if table.to_same_ap else []
     intervals = [
-        Interval(line.name, line.ap.mean, line.ap.deviation or 0.0, line.row.paper.ap)
+        Interval(
+            line.name, line.ap.mean, line.ap.deviation or 0.0, None if line.variant else line.row.paper.ap
+        )
         for line in lines
         if line.ap.mean is not None
     ]
@@ -166,15 +169,16 @@ def _figures(line: Line) -> tuple[str, ...]:
         f"{line.difference:+.2f} to {line.row.against} ({line.pairs})" if line.difference is not None else ""
     )
     both = paper.fp is not None and paper.fn is not None
+    theirs = "({})" if line.variant else "{}"  # of the row as it is, so another experiment
     return (
         line.name,
         str(len(line.runs)),
         _plus_minus(line.ap),
-        "" if paper.ap is None else f"{paper.ap:g}",
+        "" if paper.ap is None else theirs.format(f"{paper.ap:g}"),
         _plus_minus(line.ap_pooled) if len(line.folds) > 1 else "",
         _plus_minus(line.ap_trapezoid),
         f"{_count(line.best_f1_on_test_fp)} / {_count(line.best_f1_on_test_fn)}",
-        f"{paper.fp} / {paper.fn}" if both else "",
+        theirs.format(f"{paper.fp} / {paper.fn}") if both else "",
         f"{_count(line.fp)} / {_count(line.fn)}",
         difference,
         p.replace("*", "\\*"),
