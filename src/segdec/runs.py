@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -139,11 +140,17 @@ def write_run(run: Run) -> None:
     OutputError
         If it cannot be written.
     """
-    _make_folder(run.folder)
-    save_split(run.split, run.folder / "split.json")
-    atomic_write(run.folder / "meta.json", _json(run.meta))
-    # written last: a folder with a config.toml is a whole run folder
-    atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
+    fresh = not run.folder.exists()
+    try:
+        _make_folder(run.folder)
+        save_split(run.split, run.folder / "split.json")
+        atomic_write(run.folder / "meta.json", _json(run.meta))
+        # written last: a folder with a config.toml is a whole run folder
+        atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
+    except OutputError:
+        if fresh:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = None) -> Run:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdec.config import Config
 from segdec.errors import DataError, TrainingError
-from segdec.files import atomic_write
+from segdec.files import atomic_write, output_error
 from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
 from segdec.runtime import (
     choose_context,
@@ -404,8 +404,12 @@ def _end_epoch(state: TrainingState, epoch: int, loop: _Loop) -> dict[str, Any]:
 def _log(loop: _Loop, row: dict[str, Any]) -> None:
     if not is_main_process():
         return
-    with (loop.run.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    path = loop.run.folder / "log.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise output_error(path, error) from error
     if loop.run.config.train.tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 
