@@ -127,6 +127,8 @@ def _score(
             cells.append(probabilities(seg_logits).astype(np.float32).ravel())
             targets.append(reduce_to_cells(mask.astype(np.float32)).ravel() >= 0.5)
         watch(done, len(samples))
+    if not cells:
+        return np.array(scores), np.zeros(0, np.float32), np.zeros(0, bool)
     return np.array(scores), np.concatenate(cells), np.concatenate(targets)
 
 
