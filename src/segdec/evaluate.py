@@ -20,7 +20,7 @@ from segdec.data import open_dataset
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
 from segdec.files import atomic_write
-from segdec.imaging import read_image, read_mask, resize_image, resize_mask
+from segdec.imaging import DEFECT, GOOD, UNKNOWN, read_image, read_marks, resize_image, resize_mask
 from segdec.metrics import (
     Confusion,
     Metric,
@@ -34,7 +34,7 @@ from segdec.plots import Tile, draw_contact_sheet, draw_curves
 from segdec.predict import Predictor, predict_files
 from segdec.runs import open_run
 from segdec.thresholds import best_f1_threshold
-from segdec.types import Prediction, Sample
+from segdec.types import Prediction, Sample, Shapes
 
 TILES = 6
 """So many defective and so many good images stand in the contact sheet."""
@@ -86,16 +86,17 @@ def evaluate_predictions(
             continue
         _check_scores(sample, prediction)
         decision = prediction.score >= threshold
-        rows.append(Row(sample.name, sample.label, prediction.score, threshold, decision, part))
-        mask = None
+        rows.append(Row(sample.name, sample.label, prediction.score, threshold, decision, part, sample.types))
+        marks = None
         try:
-            mask = _mask(sample, prediction)
+            marks = _marks(sample, prediction)
         except ImageError as error:
             skipped[sample.name] = f"judged without its mask: {error}"
-        if mask is None:
+        mask = None if marks is None else marks >= DEFECT
+        if marks is None or mask is None:
             without_mask += 1
         else:
-            tally.add(prediction.score_map, mask, caught=decision)
+            tally.add(prediction.score_map, mask, caught=decision, known=marks != UNKNOWN)
         tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
     if not rows:
         first = next(iter(skipped.values()), "there are no images")
@@ -310,11 +311,11 @@ def _check_scores(sample: Sample, prediction: Prediction) -> None:
         )
 
 
-def _mask(sample: Sample, prediction: Prediction) -> NDArray[np.bool_] | None:
+def _marks(sample: Sample, prediction: Prediction) -> NDArray[np.uint8] | None:
     height, width = prediction.score_map.shape
-    if not sample.label:
-        return np.zeros((height, width), np.bool_)
-    return None if sample.mask is None else read_mask(sample.mask, (height, width))
+    if not sample.label and not isinstance(sample.mask, Shapes):
+        return np.full((height, width), GOOD, np.uint8)
+    return None if sample.mask is None else read_marks(sample.mask, (height, width))
 
 
 def _closest(tiles: list[Tile]) -> list[Tile]:

@@ -66,6 +66,7 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
     """
     table = root / "train.csv"
     rows_of: dict[str, list[str]] = defaultdict(list)
+    types_of: dict[str, set[int]] = defaultdict(set)
     classes = set()
     for line, row in _read_table(table):
         if "ImageId_ClassId" in row:
@@ -80,6 +81,7 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
             classes.add(int(defect_class))
             if config.defect_class in (None, int(defect_class)):
                 rows_of[image].append(row["EncodedPixels"])
+                types_of[image].add(int(defect_class))
             else:
                 rows_of[image] += []
     if config.defect_class is not None and config.defect_class not in classes:
@@ -92,7 +94,8 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
         rows = tuple(rows_of.pop(path.name, ()))
         name = name_below(root, path)
         mask = RunLengths(rows, f"{table.name}, {path.name}") if rows else None
-        samples.append(Sample(name, path, bool(rows), mask, group=name))
+        types = tuple(f"class {each}" for each in sorted(types_of[path.name]))
+        samples.append(Sample(name, path, bool(rows), mask, group=name, types=types))
     _refuse_missing(table, rows_of)
     return finish(root, "severstal", samples, {})
 
