@@ -179,6 +179,7 @@ def test_files(pairs, tmp_path):
     assert rows[4]["name"] == "ü $e$ 好.png"
     assert rows[0] == {
         "name": "a.png", "label": "1", "score": "0.9", "threshold": "0.5", "decision": "1", "part": "test",
+            "types": "",
     }  # fmt: skip
     tree = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert tree["images"] == {

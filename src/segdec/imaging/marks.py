@@ -150,4 +150,4 @@ def _stroke(scribble: Scribble, size: ImageSize) -> NDArray[np.bool_]:
     scaled = np.round((corners - 0.5) * 2**_SHIFT).astype(np.int32)  # OpenCV counts from pixel centres
     thickness = max(1, round(scribble.width))
     cv2.polylines(canvas, [scaled], isClosed=False, color=1, thickness=thickness, shift=_SHIFT)
-    return canvas.astype(bool)
+    return np.asarray(canvas > 0)
