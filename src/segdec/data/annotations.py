@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
@@ -81,9 +82,10 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
         If an image is missing, has two entries, or is called good and marked as defective.
     """
     samples, unlabelled, missing = [], [], []
+    finder = ImageFinder(base)
     origins: dict[Path, str] = {}
     for entry in entries:
-        path = entry.image if isinstance(entry.image, Path) else find_image(base, entry.image, entry.where)
+        path = entry.image if isinstance(entry.image, Path) else finder.find(entry.image, entry.where)
         if path is None or not path.is_file():
             missing.append(str(entry.image))
             continue
@@ -104,46 +106,58 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     return finish(root, layout, samples, {}, unlabelled)
 
 
-def find_image(base: Path, name: str, where: str) -> Path | None:
-    """Find an image by the name that an annotation states.
+class ImageFinder:
+    """Finds images by the names that annotations state.
 
     Parameters
     ----------
     base
         Where to look: there, in images/ below it, then anywhere below it.
-    name
-        A path with either slash, or an address; of one that leads elsewhere only the end counts.
-    where
-        For the error message.
-
-    Returns
-    -------
-    Path or None
-        None if there is no such image.
-
-    Raises
-    ------
-    DataError
-        If several images have that name.
     """
-    plain = PurePosixPath(name.replace("\\", "/"))
-    parts = [part for part in plain.parts if part not in ("/", ".", "..")]
-    if not parts:
+
+    def __init__(self, base: Path) -> None:
+        self.base = base
+        self._by_name: dict[str, list[Path]] | None = None
+
+    def find(self, name: str, where: str) -> Path | None:
+        """Find an image, None if there is none of that name.
+
+        Parameters
+        ----------
+        name
+            A path with either slash, or an address; of one that leads elsewhere only the end counts.
+        where
+            For the error message.
+
+        Raises
+        ------
+        DataError
+            If several images have that name.
+        """
+        plain = PurePosixPath(name.replace("\\", "/"))
+        parts = [part for part in plain.parts if part not in ("/", ".", "..")]
+        if not parts:
+            return None
+        if len(parts) == len(plain.parts):
+            for folder in (self.base, self.base / "images"):
+                if (folder / plain).is_file():
+                    return folder / plain
+        # the longer the common end of two paths, the closer they are
+        for length in range(len(parts), 0, -1):
+            found = [path for path in self._named(parts[-1]) if list(path.parts[-length:]) == parts[-length:]]
+            if len(found) > 1:
+                names = " and ".join(name_below(self.base, path) for path in found[:2])
+                raise DataError(f'{where}: "{name}" may be {names}; give the path of the image')
+            if found:
+                return found[0]
         return None
-    if len(parts) == len(plain.parts):
-        for folder in (base, base / "images"):
-            if (folder / plain).is_file():
-                return folder / plain
-    candidates = [path for path in list_images(base, deep=True) if path.name == parts[-1]]
-    # the longer the common end of two paths, the closer they are
-    for length in range(len(parts), 0, -1):
-        found = [path for path in candidates if list(path.parts[-length:]) == parts[-length:]]
-        if len(found) > 1:
-            names = " and ".join(name_below(base, path) for path in found[:2])
-            raise DataError(f'{where}: "{name}" may be {names}; give the path of the image')
-        if found:
-            return found[0]
-    return None
+
+    def _named(self, name: str) -> list[Path]:
+        if self._by_name is None:  # a long look, spared where every path is right
+            self._by_name = defaultdict(list)
+            for path in list_images(self.base, deep=True):
+                self._by_name[path.name].append(path)
+        return self._by_name.get(name, [])
 
 
 def meaning_of(name: str) -> Meaning:
