@@ -175,16 +175,17 @@ def _entries(path: Path, part: Part | None) -> Iterator[Entry]:
     )
     names = {}
     for place, category in enumerate(categories):
-        _need(category, ("id", "name"), f"{path}, category {place}")
-        names[category["id"]] = str(category["name"])
+        _need(category, ("name",), f"{path}, category {place}")
+        names[_id(category, "id", f"{path}, category {place}")] = str(category["name"])
     of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    ids = {image.get("id") for image in images}
+    ids = {_id(image, "id", f"{path}, image {place}") for place, image in enumerate(images)}
+    if len(ids) < len(images):
+        raise DataError(f"{path}: {len(images)} images have only {len(ids)} different ids; number them anew")
     for annotation in annotations:
         where = _where(path, annotation)
-        _need(annotation, ("image_id", "category_id"), where)
-        if annotation["image_id"] not in ids:
+        if _id(annotation, "image_id", where) not in ids:
             raise DataError(f"{where}: there is no image {annotation['image_id']!r}; list it or remove this")
-        if annotation["category_id"] not in names:
+        if _id(annotation, "category_id", where) not in names:
             listed = ", ".join(map(str, names)) or "none"
             raise DataError(
                 f"{where}: there is no category {annotation['category_id']!r}; the file lists {listed}, so"
@@ -192,7 +193,7 @@ def _entries(path: Path, part: Part | None) -> Iterator[Entry]:
             )
         of_image[annotation["image_id"]].append(annotation)
     for image in images:
-        yield _entry(path, image, of_image[image.get("id")], names, part)
+        yield _entry(path, image, of_image[image["id"]], names, part)
 
 
 def _entry(
@@ -203,10 +204,11 @@ def _entry(
     part: Part | None,
 ) -> Entry:
     where = f"{path}, image {image.get('id')!r}"
-    _need(image, ("id", "file_name"), where)
+    _need(image, ("file_name",), where)
     size = stated_size(image.get("height"), image.get("width"), where)
     shapes: list[Shape] = []
-    tags = [str(tag) for tag in (image.get("label"), *image.get("types", ())) if tag]
+    types = image.get("types")
+    tags = [str(tag) for tag in (image.get("label"), *(types if isinstance(types, list) else ())) if tag]
     for annotation in annotations:
         place, name = _where(path, annotation), names[annotation["category_id"]]
         forms = _forms(annotation, size, place)
@@ -232,17 +234,22 @@ def _forms(annotation: dict[str, Any], size: ImageSize | None, where: str) -> li
     area, edges = annotation.get("segmentation"), annotation.get("bbox")
     if isinstance(area, dict):
         _need(area, ("size", "counts"), where)
-        stated = stated_size(*area["size"], where) if len(area["size"]) == 2 else None
+        sides = area["size"]
+        stated = (
+            stated_size(sides[0], sides[1], where) if isinstance(sides, list) and len(sides) == 2 else None
+        )
         if stated is None or stated != (size or stated):
             raise DataError(
-                f"{where}: its run lengths are for an image of the size {area['size']} (height, width), but"
+                f"{where}: its run lengths are for an image of the size {sides} (height, width), but"
                 f" its image has {size}; export it again"
             )
         return [decode_counts(area["counts"], stated, where)]
     if area:
+        if not isinstance(area, list):
+            raise DataError(f"{where}: segmentation must be a list of polygons, or run lengths; correct it")
         return [_corners(each, size, where) for each in area]
     if edges:
-        if len(edges) != 4:
+        if not isinstance(edges, list) or len(edges) != 4:
             raise DataError(f"{where}: bbox must be [x, y, width, height], got {edges}; correct it")
         x, y, width, height = (number(edge, where, "bbox") for edge in edges)
         return [box(x, y, x + width, y + height, size, where)]
@@ -259,13 +266,21 @@ def _list(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
     values = content.get(key) if isinstance(content, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
         raise DataError(
-            f'{path} is no COCO file: it has no list "{key}"; it needs "images", "annotations" and "categories"'
+            f'{path} is no COCO file: it has no list "{key}"; needed are "images", "annotations", "categories"'
         )
     return values
 
 
 def _where(path: Path, annotation: dict[str, Any]) -> str:
     return f"{path}, annotation {annotation.get('id')!r}"
+
+
+def _id(values: dict[str, Any], key: str, where: str) -> int | str:
+    _need(values, (key,), where)
+    found = values[key]
+    if not isinstance(found, int | str):
+        raise DataError(f'{where}: "{key}" must be a number or a string, got {found!r}; correct it')
+    return found
 
 
 def _need(values: dict[str, Any], keys: Sequence[str], where: str) -> None:

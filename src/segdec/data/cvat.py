@@ -123,7 +123,7 @@ def _form(item: ElementTree.Element, size: ImageSize | None, where: str) -> Poly
     if item.tag == "mask":
         return _decode_mask(item, size, where)
     raise DataError(
-        f'{where}: shapes of the kind "{item.tag}" are not read; polygon, box, ellipse, mask, polyline, points'
+        f'{where}: the kind of shape "{item.tag}" is not read; polygon, box, ellipse, mask, polyline, points'
         " and tag are"
     )
 

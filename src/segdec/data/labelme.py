@@ -111,7 +111,7 @@ def _form(item: dict[str, Any], size: ImageSize | None, where: str) -> Polygon |
     if kind == "mask":
         return _decode_mask(item.get("mask"), (x, y), size, where)
     left, right, top, bottom = min(x, to_x), max(x, to_x), min(y, to_y), max(y, to_y)
-    if len(points) == 4:  # newer versions write all corners
+    if len(points) == 4:  # some versions write all corners
         return polygon(points, size, where)
     return box(left, top, right, bottom, size, where)
 
@@ -129,7 +129,7 @@ def _decode_mask(data: Any, corner: Point, size: ImageSize | None, where: str) -
     mask = np.zeros(size, bool)
     if left < 0 or top < 0 or top + part.shape[0] > size[0] or left + part.shape[1] > size[1]:
         raise DataError(
-            f"{where}: its mask of {part.shape[1]} x {part.shape[0]} pixels at ({left}, {top}) leaves its image"
+            f"{where}: a mask of {part.shape[1]} x {part.shape[0]} pixels at ({left}, {top}) leaves its image"
             f" of {size[1]} x {size[0]} pixels (width x height); correct or remove it"
         )
     mask[top : top + part.shape[0], left : left + part.shape[1]] = part > 0

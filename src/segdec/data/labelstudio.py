@@ -134,16 +134,21 @@ def _entries(path: Path) -> Iterator[Entry]:
     for place, task in enumerate(read_json(path), 1):
         if not isinstance(task, dict) or not isinstance(task.get("annotations"), list):
             raise DataError(
-                f'{path}, task {place} has no list "annotations"; export from Label Studio as JSON, not JSON-MIN'
+                f'{path}, task {place} has no list "annotations"; let Label Studio export JSON, not JSON-MIN'
             )
         where = f"{path}, task {task.get('id', place)}"
-        done = [each for each in task["annotations"] if not each.get("was_cancelled")]
+        done = [
+            each for each in task["annotations"] if isinstance(each, dict) and not each.get("was_cancelled")
+        ]
         yield _entry(path, task, done[-1] if done else None, where)
 
 
 def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, where: str) -> Entry:
     image = _image(path, task, where)
-    results = [each for each in (annotation or {}).get("result", ()) if isinstance(each.get("value"), dict)]
+    given = (annotation or {}).get("result") or []
+    if not isinstance(given, list) or not all(isinstance(each, dict) for each in given):
+        raise DataError(f'{where}: "result" must be a list of regions and choices; export it again')
+    results = [each for each in given if isinstance(each.get("value"), dict)]
     # where names and areas are separate controls, each area is there twice, once without its name
     named = {each.get("id") for each in results if _names(each["value"])}
     tags: list[str] = []
@@ -152,13 +157,13 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
     for result in results:
         value, at = result["value"], f"{where}, result {result.get('id')!r}"
         if "choices" in value:
-            tags += map(str, value["choices"])
+            tags += map(str, value["choices"] if isinstance(value["choices"], list) else [value["choices"]])
         elif _names(value) or result.get("id") not in named:
             size = stated_size(result.get("original_height"), result.get("original_width"), at)
             if size is None:
                 raise DataError(
-                    f'{at}: "original_width" and "original_height" are missing, so its place in the image is not'
-                    " known; export it again"
+                    f'{at}: "original_width" and "original_height" are missing, so its place in the image is'
+                    " not known; export it again"
                 )
             form = _form(value, size, at)
             shapes += [shape(form, name, at) for name in _names(value) or ["defect"]]

@@ -134,8 +134,8 @@ def refuse_missing(annotation: Path, missing: Iterable[str]) -> None:
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
         raise DataError(
-            f"{annotation} names files that do not exist: {', '.join(names[:3])}{more}; correct their paths or"
-            " add them"
+            f"{annotation} names files that do not exist: {', '.join(names[:3])}{more}; correct their paths"
+            " or add them"
         )
 
 

@@ -73,7 +73,7 @@ def read_mask(source: Path | RunLengths | Shapes, size: ImageSize) -> NDArray[np
     ImageError
         As for `read_marks`.
     """
-    return read_marks(source, size) >= DEFECT
+    return np.asarray(read_marks(source, size) >= DEFECT)
 
 
 def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_]:
@@ -119,8 +119,8 @@ def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_
 def _draw(shapes: Shapes, size: ImageSize) -> NDArray[np.uint8]:
     if shapes.size is not None and tuple(shapes.size) != tuple(size):
         raise ImageError(
-            f"{shapes.items[0].origin} is for an image of {shapes.size[0]} x {shapes.size[1]} pixels (height x"
-            f" width), but the image is {size[0]} x {size[1]}; annotate the image that is used"
+            f"{shapes.items[0].origin} is for an image of {shapes.size[0]} x {shapes.size[1]} pixels (height"
+            f" x width), but the image is {size[0]} x {size[1]}; annotate the image that is used"
         )
     partial = any(isinstance(item.form, Scribble) and item.meaning != "unknown" for item in shapes.items)
     marks = np.full(size, UNKNOWN if partial else GOOD, np.uint8)
