@@ -46,6 +46,8 @@ class Entry(NamedTuple):
         As in `Sample`, where stated.
     judged
         False if nobody has annotated the image yet.
+    fault
+        Why the image cannot be used, "" if it can.
     """
 
     image: Path | str
@@ -56,6 +58,7 @@ class Entry(NamedTuple):
     part: Part | None = None
     group: str = ""
     judged: bool = True
+    fault: str = ""
 
 
 def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) -> Dataset:
@@ -70,7 +73,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     layout
         As in `Dataset`.
     entries
-        In any order. Images that lie beside theirs and have no entry are unlabelled.
+        In any order. Images that lie beside theirs, or in unlabelled/, and have no entry are unlabelled.
 
     Returns
     -------
@@ -81,7 +84,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     DataError
         If an image is missing, has two entries, or is called good and marked as defective.
     """
-    samples, unlabelled, missing = [], [], []
+    samples, unlabelled, missing, excluded = [], [], [], {}
     finder = ImageFinder(base)
     origins: dict[Path, str] = {}
     for entry in entries:
@@ -95,15 +98,19 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
                 " keep one of them, or give the images different names"
             )
         origins[path] = entry.where
+        if entry.fault:
+            excluded[name_below(base, path)] = entry.fault
+            continue
         sample = _to_sample(base, path, entry)
         if sample is None:
             unlabelled.append(path)
         else:
             samples.append(sample)
     refuse_missing(root, missing)
-    for folder in {path.parent for path in origins}:
-        unlabelled += [path for path in list_images(folder) if path not in origins]
-    return finish(root, layout, samples, {}, unlabelled)
+    beside = {path for folder in {path.parent for path in origins} for path in list_images(folder)}
+    beside |= set(list_images(base / "unlabelled", deep=True))
+    unlabelled += beside - origins.keys()
+    return finish(root, layout, samples, excluded, unlabelled)
 
 
 class ImageFinder:

@@ -265,9 +265,7 @@ def _corners(values: Any, size: ImageSize | None, where: str) -> Any:
 def _list(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
     values = content.get(key) if isinstance(content, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise DataError(
-            f'{path} is no COCO file: it has no list "{key}"; needed are "images", "annotations", "categories"'
-        )
+        raise DataError(f'{path} has no list "{key}"; COCO has "images", "annotations", "categories"')
     return values
 
 

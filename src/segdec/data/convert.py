@@ -182,10 +182,11 @@ def _write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> 
     names = _short_names(dataset)
     kinds = sorted({_category(item) for sample in dataset for item in _items(sample)})
     categories = {name: place for place, name in enumerate(kinds, 1)}
-    images, annotations = [], []
+    images: list[dict[str, Any]] = []
+    annotations: list[dict[str, Any]] = []
     for number, sample in enumerate(dataset, 1):
         height, width = sizes[sample.name]
-        image = {
+        image: dict[str, Any] = {
             "id": number,
             "file_name": f"images/{names[sample.image].as_posix()}",
             "height": height,
@@ -194,9 +195,8 @@ def _write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> 
         }
         if sample.group not in ("", sample.name):
             image["group"] = sample.group
-        images.append(image | ({"split": sample.part} if sample.part else {}))
-        if sample.types:
-            images[-1]["types"] = list(sample.types)
+        image |= {"split": sample.part} if sample.part else {}
+        images.append(image | ({"types": list(sample.types)} if sample.types else {}))
         for item in _items(sample):
             about = {
                 "id": len(annotations) + 1,
@@ -205,8 +205,8 @@ def _write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> 
             }
             annotations.append(about | _to_coco(item, (height, width)))
         _copy(sample.image, folder / "images" / names[sample.image])
-    for path in dataset.unlabelled:  # an image that the file does not list is unlabelled
-        _copy(path, folder / "images" / names[path])
+    for path in dataset.unlabelled:  # elsewhere, a listed image without annotations is a good one
+        _copy(path, folder / "unlabelled" / names[path])
     content = {
         "images": images,
         "annotations": annotations,

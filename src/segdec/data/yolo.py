@@ -10,7 +10,7 @@ from segdec.config import DataConfig
 from segdec.data.annotations import Entry, box, number, polygon, shape, to_dataset
 from segdec.data.scan import list_images, map_in_threads
 from segdec.data.tables import PART_NAMES
-from segdec.errors import DataError, MissingExtraError
+from segdec.errors import DataError, ImageError, MissingExtraError
 from segdec.imaging import read_image_size
 from segdec.types import Dataset, ImageSize, Part, Polygon
 
@@ -33,7 +33,7 @@ def read_yolo(root: Path, config: DataConfig) -> Dataset:
         The folder of images/ and labels/, which may hold or stand in train/, val/ and test/. The classes'
         names are in its data.yaml (any .yaml file with "names") or classes.txt; without, they are numbers.
     config
-        Not used.
+        ``strict`` makes an unreadable image an error.
 
     Returns
     -------
@@ -45,10 +45,9 @@ def read_yolo(root: Path, config: DataConfig) -> Dataset:
         If a line is no such list, names a class that is not listed, or leaves its image; or if two images
         share a file.
     ImageError
-        If the size of an image cannot be read.
+        With ``strict``, if the size of an image cannot be read.
     """
-    del config
-    return to_dataset(root, root, "yolo", _entries(root))
+    return to_dataset(root, root, "yolo", _entries(root, config.strict))
 
 
 def _bases(root: Path) -> list[tuple[Part | None, Path, Path]]:
@@ -59,7 +58,7 @@ def _bases(root: Path) -> list[tuple[Part | None, Path, Path]]:
     return [each for each in pairs if each[1].is_dir() and each[2].is_dir()]
 
 
-def _entries(root: Path) -> Iterator[Entry]:
+def _entries(root: Path, strict: bool) -> Iterator[Entry]:
     names = _read_names(root)
     owners: dict[Path, Path] = {}
     work: list[tuple[Path, Path, Part | None]] = []
@@ -77,10 +76,13 @@ def _entries(root: Path) -> Iterator[Entry]:
         raise DataError(
             f"{lost[0]} has no image of its name, as {len(lost)} files in all; add or remove them"
         )
-    sizes = map_in_threads(lambda each: read_image_size(each[0]) if each[1].is_file() else (0, 0), work)
+    sizes = map_in_threads(lambda each: _size(each[0], strict), work)
     for (image, path, part), size in zip(work, sizes, strict=True):
         if not path.is_file():
             yield Entry(image, str(image), part=part, judged=False)
+            continue
+        if isinstance(size, ImageError):
+            yield Entry(image, str(image), part=part, fault=str(size))
             continue
         shapes = []
         for line, text in enumerate(_read_text(path).splitlines(), 1):
@@ -88,6 +90,15 @@ def _entries(root: Path) -> Iterator[Entry]:
             if words := text.split():
                 shapes.append(shape(_form(words[1:], size, where), _name(words[0], names, where), where))
         yield Entry(image, str(path), shapes, size, part=part)
+
+
+def _size(image: Path, strict: bool) -> ImageSize | ImageError:
+    try:
+        return read_image_size(image)
+    except ImageError as error:
+        if strict:
+            raise
+        return error
 
 
 def _form(words: list[str], size: ImageSize, where: str) -> Polygon:

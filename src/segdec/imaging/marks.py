@@ -113,7 +113,7 @@ def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_
     if not filled.any():
         x, y = start.mean(axis=0)
         filled[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)] = True
-    return filled
+    return np.asarray(filled)
 
 
 def _draw(shapes: Shapes, size: ImageSize) -> NDArray[np.uint8]:
