@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from pathlib import Path, PurePosixPath
@@ -48,6 +49,8 @@ class Entry(NamedTuple):
         False if nobody has annotated the image yet.
     fault
         Why the image cannot be used, "" if it can.
+    near
+        Folder that the image's name is looked for in first.
     """
 
     image: Path | str
@@ -59,6 +62,7 @@ class Entry(NamedTuple):
     group: str = ""
     judged: bool = True
     fault: str = ""
+    near: Path | None = None
 
 
 def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) -> Dataset:
@@ -88,7 +92,9 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     finder = ImageFinder(base)
     origins: dict[Path, str] = {}
     for entry in entries:
-        path = entry.image if isinstance(entry.image, Path) else finder.find(entry.image, entry.where)
+        path = entry.image
+        if isinstance(path, str):
+            path = finder.find(path, entry.where, entry.near)
         if path is None or not path.is_file():
             missing.append(str(entry.image))
             continue
@@ -126,7 +132,7 @@ class ImageFinder:
         self.base = base
         self._by_name: dict[str, list[Path]] | None = None
 
-    def find(self, name: str, where: str) -> Path | None:
+    def find(self, name: str, where: str, near: Path | None = None) -> Path | None:
         """Find an image, None if there is none of that name.
 
         Parameters
@@ -135,6 +141,8 @@ class ImageFinder:
             A path with either slash, or an address; of one that leads elsewhere only the end counts.
         where
             For the error message.
+        near
+            Folder to look in first.
 
         Raises
         ------
@@ -145,10 +153,10 @@ class ImageFinder:
         parts = [part for part in plain.parts if part not in ("/", ".", "..")]
         if not parts:
             return None
-        if len(parts) == len(plain.parts):
-            for folder in (self.base, self.base / "images"):
-                if (folder / plain).is_file():
-                    return folder / plain
+        for folder in (near or self.base, self.base, self.base / "images"):
+            path = Path(os.path.normpath(folder / plain))
+            if self.base in path.parents and path.is_file():
+                return path
         # the longer the common end of two paths, the closer they are
         for length in range(len(parts), 0, -1):
             found = [path for path in self._named(parts[-1]) if list(path.parts[-length:]) == parts[-length:]]

@@ -223,6 +223,7 @@ def _entry(
         tags,
         PART_NAMES.get(split, part),
         str(image.get("group") or ""),
+        near=path.parent,
     )
 
 

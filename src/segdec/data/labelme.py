@@ -76,10 +76,9 @@ def _entries(root: Path) -> Iterator[Entry]:
         if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
             raise DataError(f'{path} is no LabelMe file: it has no list "shapes"; remove it or save it again')
         size = stated_size(content.get("imageHeight"), content.get("imageWidth"), str(path))
-        name = str(content.get("imagePath") or "").replace("\\", "/")
+        name = str(content.get("imagePath") or "")
         if not name:
             raise DataError(f'{path}: "imagePath" is missing; save the file with LabelMe again')
-        beside = path.parent / name
         shapes = []
         for place, item in enumerate(content["shapes"], 1):
             where = f"{path}, shape {place}"
@@ -88,7 +87,7 @@ def _entries(root: Path) -> Iterator[Entry]:
             shapes.append(shape(_form(item, size, where), str(item["label"]), where))
         flags = content.get("flags")
         tags = [flag for flag, value in flags.items() if value is True] if isinstance(flags, dict) else []
-        yield Entry(beside if beside.is_file() else name, str(path), shapes, size, tags)
+        yield Entry(name, str(path), shapes, size, tags, near=path.parent)
 
 
 def _form(item: dict[str, Any], size: ImageSize | None, where: str) -> Polygon | Scribble | RunLengths:

@@ -69,9 +69,8 @@ def _entries(root: Path) -> Iterator[Entry]:
             left, top, right, bottom = (_edge(item, key, where) for key in ("xmin", "ymin", "xmax", "ymax"))
             # edges are numbers of pixels, from 1, and both belong to the box
             shapes.append(shape(box(left - 1, top - 1, right, bottom, size, where), label, where))
-        folder = next((f for f in ("JPEGImages", ".") if (root / f / name).is_file()), None)
-        image = root / folder / name if folder else name
-        yield Entry(image, str(path), shapes, size, part=parts.get(Path(name).stem))
+        part = parts.get(Path(name).stem)
+        yield Entry(name, str(path), shapes, size, part=part, near=root / "JPEGImages")
 
 
 def _edge(item: ElementTree.Element, key: str, where: str) -> float:

@@ -139,7 +139,7 @@ def _read_names(root: Path) -> dict[int, str]:
             return {place: str(name) for place, name in names.items()}
     for path in (root / "classes.txt", root / "labels" / "classes.txt"):
         if path.is_file():
-            return dict(enumerate(_read_text(path).split("\n")[: len(_read_text(path).splitlines())]))
+            return dict(enumerate(_read_text(path).splitlines()))
     return {}
 
 
