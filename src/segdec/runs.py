@@ -123,6 +123,7 @@ def start_run(
         "versions": versions(),
         "machine": machine(),
         "excluded": dataset.excluded,
+        "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": check.unreadable,
     }
     if write:

@@ -143,7 +143,7 @@ def test_counts(height: int, width: int, share: float, seed: int) -> None:
     mask = np.random.default_rng(seed).random((height, width)) < share
     counts = _counts(mask)
     values = np.repeat(np.arange(len(counts)) % 2, counts)
-    assert (values.reshape(width, height).T == mask).all()
+    assert (mask == values.reshape(width, height).T).all()
 
 
 def test_what_cannot_be_written(mixed: Path, tmp_path: Path) -> None:

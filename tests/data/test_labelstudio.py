@@ -1,5 +1,6 @@
 """Label Studio's export, by hand; the brush against what Label Studio's own converter writes."""
 
+import contextlib
 import json
 from pathlib import Path
 from typing import Any
@@ -145,7 +146,5 @@ def test_impossible_tasks_are_named(tmp_path: Path, more: dict[str, Any], words:
 
 @given(st.lists(st.integers(0, 255), max_size=40))
 def test_any_bytes_are_a_brush_or_refused(values: list[int]) -> None:
-    try:
+    with contextlib.suppress(DataError):
         assert decode_brush([0, 0, 0, 96, *values], SIZE, "x").shape == SIZE
-    except DataError:
-        pass

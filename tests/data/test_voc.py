@@ -12,7 +12,8 @@ from segdec.errors import DataError
 from segdec.imaging import DEFECT, read_marks
 
 SIZE = (8, 10)
-BOX = "<object><name>dent</name><bndbox><xmin>1</xmin><ymin>2</ymin><xmax>2</xmax><ymax>2</ymax></bndbox></object>"
+EDGES = "<xmin>1</xmin><ymin>2</ymin><xmax>2</xmax><ymax>2</ymax>"
+BOX = f"<object><name>dent</name><bndbox>{EDGES}</bndbox></object>"
 
 
 def write(folder: Path, objects: str, filename: str = "a.png") -> Path:

@@ -102,12 +102,15 @@ def decode_counts(counts: Sequence[int] | str | bytes, size: ImageSize, where: s
     if isinstance(counts, str | bytes):
         text = counts.decode("ascii", "replace") if isinstance(counts, bytes) else counts
         counts = _decompress(text, where)
-    lengths = np.array([int(number(count, where, "a run length")) for count in counts], np.int64)
-    if (lengths < 0).any() or lengths.sum() != size[0] * size[1]:
+    if not isinstance(counts, list | tuple):
+        raise DataError(f"{where}: run lengths must be a list or a string, got {counts!r}; export them again")
+    whole = [int(number(count, where, "a run length")) for count in counts]
+    if min(whole, default=0) < 0 or sum(whole) != size[0] * size[1]:
         raise DataError(
             f"{where}: the run lengths must be 0 or more and sum up to the {size[0]} x {size[1]} ="
-            f" {size[0] * size[1]} pixels of the image, got a sum of {lengths.sum()}; export it again"
+            f" {size[0] * size[1]} pixels of the image, got a sum of {sum(whole)}; export it again"
         )
+    lengths = np.array(whole, np.int64)
     starts = np.concatenate([[0], lengths.cumsum()])[1:-1:2] + 1
     inside = lengths[1::2]
     row = " ".join(f"{start} {length}" for start, length in zip(starts, inside, strict=True) if length)

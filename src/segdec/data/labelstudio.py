@@ -150,7 +150,7 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
         raise DataError(f'{where}: "result" must be a list of regions and choices; export it again')
     results = [each for each in given if isinstance(each.get("value"), dict)]
     # where names and areas are separate controls, each area is there twice, once without its name
-    named = {each.get("id") for each in results if _names(each["value"])}
+    named = {str(each.get("id")) for each in results if _names(each["value"])}
     tags: list[str] = []
     shapes: list[Shape] = []
     size = None
@@ -158,7 +158,7 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
         value, at = result["value"], f"{where}, result {result.get('id')!r}"
         if "choices" in value:
             tags += map(str, value["choices"] if isinstance(value["choices"], list) else [value["choices"]])
-        elif _names(value) or result.get("id") not in named:
+        elif _names(value) or str(result.get("id")) not in named:
             size = stated_size(result.get("original_height"), result.get("original_width"), at)
             if size is None:
                 raise DataError(
