@@ -88,13 +88,15 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     DataError
         If an image is missing, has two entries, or is called good and marked as defective.
     """
-    samples, unlabelled, missing, excluded = [], [], [], {}
-    finder = ImageFinder(base)
+    samples: list[Sample] = []
+    unlabelled: list[Path] = []
+    missing: list[str] = []
+    excluded: dict[str, str] = {}
     origins: dict[Path, str] = {}
+    finder = ImageFinder(base)
     for entry in entries:
-        path = entry.image
-        if isinstance(path, str):
-            path = finder.find(path, entry.where, entry.near)
+        name = entry.image
+        path = name if isinstance(name, Path) else finder.find(name, entry.where, entry.near)
         if path is None or not path.is_file():
             missing.append(str(entry.image))
             continue
