@@ -1,6 +1,7 @@
 """What every reader promises: valid samples, whatever the layout; built as tiny files in each layout."""
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from PIL import Image
 from segdec.config import DataConfig
 from segdec.data import check_files, describe, load_split, make_split, open_dataset, save_split
 from segdec.data.convert import convert
+from segdec.errors import SegdecError
 from segdec.imaging import encode_run_lengths, read_mask
 from segdec.types import PARTS, Sample
 
@@ -276,3 +278,26 @@ def facts(samples: tuple[Sample, ...], with_types: bool) -> list[object]:
         types = sample.types if with_types else ()
         found.append((sample.image.read_bytes(), sample.label, mask.tobytes(), sample.part or "", types))
     return sorted(found)
+
+
+@pytest.mark.parametrize("layout", ANNOTATED)
+def test_a_damaged_annotation_is_read_or_refused_in_one_line(tmp_path: Path, layout: str) -> None:
+    path = ANNOTATED[layout](tmp_path)
+    files = [each for each in tmp_path.rglob("*") if each.suffix in (".json", ".xml", ".txt", ".yaml")]
+    target = max(files, key=lambda each: each.stat().st_size)
+    text = target.read_text()
+    tokens = re.findall(r'"[^"]*"|[\w.-]+|\s+|.', text)
+    values = ["null", "-1", "1e999", '"x"', "[]", "{}", "", "0.5", "true", "99999999999"]
+    messages = []
+    for seed in range(40):
+        rng = np.random.default_rng(seed)
+        damaged = list(tokens)
+        damaged[rng.integers(len(tokens))] = values[rng.integers(len(values))]
+        target.write_text("".join(damaged))
+        try:
+            check = check_files(open_dataset(path, DataConfig(), one_class=True).samples)
+            messages += check.unreadable.values()
+        except SegdecError as error:
+            messages.append(str(error))
+    assert messages
+    assert [message for message in messages if "\n" in message] == []
