@@ -85,12 +85,13 @@ def test_under_autocast_the_output_is_bfloat16_and_close():
     assert got[0].dtype == torch.bfloat16
     assert got[2].dtype == torch.float32
     for a, b in zip(got, wanted, strict=True):
-        assert float((a.float() - b).norm() / b.norm()) < 0.03
+        assert float((a.float() - b).norm() / b.norm()) < 0.02
 
 
 def test_mixed_precision_without_autocast_takes_the_wider():
-    x, weight = torch.randn(1, 2, 6, 6), torch.randn(3, 2, 3, 3, dtype=torch.float64)
-    assert spectral_conv2d(x, weight).dtype == torch.float64
+    x, weight = torch.randn(1, 2, 6, 6), torch.randn(3, 2, 3, 3)
+    assert spectral_conv2d(x, weight.double()).dtype == torch.float64
+    assert spectral_conv2d(x.double(), weight).dtype == torch.float64
 
 
 @pytest.mark.parametrize("shape", [(2, 2, 3, 5), (2, 2, 4, 4), (2, 2, 9, 9)])

@@ -49,7 +49,7 @@ class Trained(_Frozen):
     data_hash: str | None
     """Hash of the data that it was trained on."""
     epoch: int | None
-    """Number of epochs behind these weights."""
+    """How many epochs the weights were trained for."""
     seed: int | None
     commit: str | None
     """Commit of the code, where it ran from a checkout."""

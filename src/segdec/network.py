@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from segdec.config import NetworkConfig, check_image_size
-from segdec.spectral import spectral_conv2d
+from segdec.spectral import choose_tile, spectral_conv2d, spectral_conv2d_prepared, transform_weight
 
 Context: TypeAlias = Literal["direct", "spectral"]
 
@@ -69,10 +69,29 @@ class ContextConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int, form: Context) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
         self.form = form
+        self._prepared: tuple[tuple[int, ...], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, out_channels, H, W)."""
-        return spectral_conv2d(x, self.weight) if self.form == "spectral" else super().forward(x)
+        if self.form == "direct":
+            return super().forward(x)
+        if (
+            torch.is_grad_enabled()
+            or torch.is_autocast_enabled(x.device.type)
+            or torch.compiler.is_compiling()
+        ):
+            return spectral_conv2d(x, self.weight)
+        return spectral_conv2d_prepared(x, self._spectrum(x), self.weight.shape[-1])
+
+    def _spectrum(self, x: Tensor) -> Tensor:
+        """Return the transformed weights; made anew only when weights or tile have changed."""
+        tile = choose_tile(x.shape[0], x.shape[2], x.shape[3], self.weight.shape[-1])
+        version = 0 if self.weight.is_inference() else self.weight._version
+        key = (tile, version, self.weight.data_ptr())
+        if self._prepared is None or self._prepared[0] != key:
+            self._prepared = None  # frees the old one first: it is large
+            self._prepared = (key, transform_weight(self.weight, tile))
+        return self._prepared[1]
 
 
 class SegDecNet(nn.Module):
@@ -174,7 +193,7 @@ def build_network(
 
 
 def to_channels_last(network: nn.Module) -> None:
-    """Lay the weights out with channels innermost, which is the faster order on CPUs and GPUs.
+    """Lay the weights out in the order in which they are computed with: channels innermost.
 
     Parameters
     ----------
@@ -182,6 +201,10 @@ def to_channels_last(network: nn.Module) -> None:
         Changed in place; feed it images in the same memory format.
     """
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # missing in PyTorch's stubs
+    for module in network.modules():
+        if isinstance(module, ContextConv) and module.form == "spectral":
+            weight = module.weight.data.permute(2, 3, 1, 0).contiguous()  # (k, k, C_in, C_out): as it is read
+            module.weight.data = weight.permute(3, 2, 0, 1)
 
 
 def _conv5(in_channels: int, out_channels: int) -> nn.Sequential:

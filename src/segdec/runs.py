@@ -71,9 +71,8 @@ def start_run(
     config: Config,
     folder: Path,
     watch: Callable[[int, int], None] | None = None,
-    write: bool = True,
 ) -> Run:
-    """Read a data set, choose what the configuration leaves open, and lay out a new run folder.
+    """Read a data set and choose what the configuration leaves open; nothing is written yet.
 
     Parameters
     ----------
@@ -85,21 +84,20 @@ def start_run(
         Must not hold a run yet.
     watch
         Called with (files read, files in all).
-    write
-        False leaves the writing to another process.
 
     Returns
     -------
     Run
+        To be written by `write_run`.
 
     Raises
     ------
     DataError
         If the data set cannot be used.
     OutputError
-        If the folder holds a run or cannot be written.
+        If the folder holds a run.
     """
-    if write and (folder / "config.toml").exists():
+    if (folder / "config.toml").exists():
         raise OutputError(
             f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
         )
@@ -126,13 +124,27 @@ def start_run(
         "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": check.unreadable,
     }
-    if write:
-        _make_folder(folder)
-        save_split(split, folder / "split.json")
-        atomic_write(folder / "meta.json", _json(meta))
-        # written last: a folder with a config.toml is a whole run folder
-        atomic_write(folder / "config.toml", dump_toml(config).encode())
     return Run(folder, config, split, meta)
+
+
+def write_run(run: Run) -> None:
+    """Lay out a new run folder.
+
+    Parameters
+    ----------
+    run
+        From `start_run`.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    _make_folder(run.folder)
+    save_split(run.split, run.folder / "split.json")
+    atomic_write(run.folder / "meta.json", _json(run.meta))
+    # written last: a folder with a config.toml is a whole run folder
+    atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
 
 
 def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = None) -> Run:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import platform
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -17,6 +19,8 @@ if TYPE_CHECKING:
     from segdec.config import NetworkConfig
 
 Precision = Literal["fp32", "bf16", "fp16"]
+
+_M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
 _REPORTED = ("segdec", "torch", "numpy", "opencv-python-headless", "pillow", "accelerate", "safetensors")
 
@@ -37,6 +41,38 @@ def require_torch() -> None:
             f"this needs PyTorch, which is not installed ({error}); install it with:"
             " pip install 'segdec[train]'"
         ) from error
+
+
+def require_tensorboard() -> None:
+    """Check that TensorBoard is installed.
+
+    Raises
+    ------
+    MissingExtraError
+        With the command that installs it.
+    """
+    try:
+        import tensorboard  # noqa: F401
+    except ImportError as error:
+        raise MissingExtraError(
+            f"train.tensorboard needs TensorBoard, which is not installed ({error}); install it with:"
+            " pip install 'segdec[track]', or leave the setting out"
+        ) from error
+
+
+def keep_freed_memory() -> None:
+    """Let this process keep the memory that it frees, for the next step to take without the system's help.
+
+    A training step asks for the same large buffers again and again; handing them back and having them
+    zeroed anew cost a fifth of the step on a CPU. Large pages need this called before torch is imported.
+    Does nothing where the C library is not glibc.
+    """
+    if "torch" not in sys.modules:
+        os.environ.setdefault("THP_MEM_ALLOC_ENABLE", "1")  # read by torch's allocator
+    if platform.libc_ver()[0] == "glibc":
+        libc = ctypes.CDLL(None)
+        libc.mallopt(_M_MMAP_MAX, 0)
+        libc.mallopt(_M_TRIM_THRESHOLD, 2**31 - 1)
 
 
 def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
@@ -141,7 +177,10 @@ def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
     Accelerator
     """
     from accelerate import Accelerator
+    from accelerate.state import AcceleratorState
 
+    # a process may train several times; accelerate would hold on to the first one's precision
+    AcceleratorState._reset_state()
     mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
     return Accelerator(
         mixed_precision=mixed, gradient_accumulation_steps=accumulate, cpu=device_type() == "cpu"

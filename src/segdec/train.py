@@ -18,12 +18,14 @@ from typing import TYPE_CHECKING, Any
 from segdec.config import Config
 from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write
-from segdec.runs import Run, check_unchanged, open_run, start_run
+from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
 from segdec.runtime import (
     choose_context,
     choose_precision,
     is_main_process,
+    keep_freed_memory,
     make_accelerator,
+    require_tensorboard,
     require_torch,
 )
 
@@ -105,12 +107,15 @@ def train(
     KeyboardInterrupt
         After Ctrl-C, once a checkpoint is written.
     """
+    keep_freed_memory()
     require_torch()
     from segdec.scoring import validation_ap, write_trained_model
 
     tell = watch if watch is not None and is_main_process() else _ignore
     run = _open(data, config, out, resume, settings, tell)
     loop = _set_up(run)
+    if not resume and is_main_process():
+        write_run(run)  # only now: all that can be refused was accepted
     state = _restore(loop) if resume else _beginning(loop)
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
@@ -123,6 +128,7 @@ def train(
                 loop.sampler.uses = uses  # the epoch is drawn again, and gone on with at state.step
                 _save(loop, state)
                 raise KeyboardInterrupt
+            _check_weights(loop, epoch)
             row = _end_epoch(state, epoch, loop)
             if _is_validated(run, epoch):
                 row["val_ap"] = validation_ap(
@@ -193,6 +199,7 @@ def _train_epoch(
                 )
             )
         if interrupted.is_set() and state.step < loop.sampler.steps:
+            loop.meter.read(loop.run, epoch, state.sums)
             break
     state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
     state.sums["data_wait"] = state.sums.get("data_wait", 0.0) + clock.waited
@@ -262,7 +269,7 @@ def _open(
         return run
     if data is None:
         raise DataError("no data set given; write: segdec train DATA")
-    return start_run(data, config, out, reading, write=is_main_process())
+    return start_run(data, config, out, reading)
 
 
 def _set_up(run: Run) -> _Loop:
@@ -273,6 +280,8 @@ def _set_up(run: Run) -> _Loop:
     from segdec.sampling import EpochSampler
 
     config = run.config.train
+    if config.tensorboard:
+        require_tensorboard()
     precision = choose_precision(config.precision)
     accelerator = make_accelerator(precision, config.accumulate)
     sampler = EpochSampler(
@@ -313,13 +322,13 @@ def _restore(loop: _Loop) -> TrainingState:
     from segdec.checkpoint import load_checkpoint
 
     path = _checkpoint(loop.run, "last")
-    if not path.exists():
-        return _beginning(loop)
-    weights, state = load_checkpoint(path)
-    loop.network.load_state_dict(weights)
-    loop.sampler.uses = state.uses.numpy().copy()
-    if loop.accelerator.scaler is not None and state.scaler:
-        loop.accelerator.scaler.load_state_dict(state.scaler)
+    state = _beginning(loop)
+    if path.exists():
+        weights, state = load_checkpoint(path)
+        loop.network.load_state_dict(weights)
+        loop.sampler.uses = state.uses.numpy().copy()
+        if loop.accelerator.scaler is not None and state.scaler:
+            loop.accelerator.scaler.load_state_dict(state.scaler)
     if is_main_process():
         _drop_rows(loop.run.folder / "log.jsonl", state.epoch)
     return state
@@ -355,15 +364,30 @@ def _is_validated(run: Run, epoch: int) -> bool:
     return bool(run.split.val) and due and is_main_process()
 
 
+def _check_weights(loop: _Loop, epoch: int) -> None:
+    """Refuse to keep weights that the last step of an epoch ruined: no loss has told of it yet."""
+    if not all(bool(weight.isfinite().all()) for weight in loop.network.parameters()):
+        raise TrainingError(
+            f"the weights are not finite after epoch {epoch + 1}: training cannot go on; try a lower"
+            f" train.learning_rate (it is {loop.run.config.train.learning_rate}) or train.precision=fp32"
+        )
+
+
 def _means(state: TrainingState) -> dict[str, float]:
     return {key: state.sums[key] / state.sums["images"] for key in ("loss", "seg_loss", "dec_loss")}
 
 
 def _end_epoch(state: TrainingState, epoch: int, loop: _Loop) -> dict[str, Any]:
     """Return the epoch's line of the log, and move the state on to the next epoch."""
+    import torch
+
     from segdec.losses import balance
 
     config = loop.run.config
+    counted = ("loss", "seg_loss", "dec_loss", "images")
+    sums = torch.tensor([state.sums[key] for key in counted], dtype=torch.float64)
+    over_all = loop.accelerator.reduce(sums.to(loop.accelerator.device), "sum")  # over the processes
+    state.sums.update(zip(counted, over_all.tolist(), strict=True))
     row = {
         "epoch": epoch,
         "seg_factor": balance(config.loss.balance, epoch, config.train.epochs)[0],
@@ -395,7 +419,7 @@ def _drop_rows(log: Path, epoch: int) -> None:
     """Remove the lines of epochs that will be trained again: they were logged, but not kept."""
     if log.exists():
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in lines if line.endswith("\n") and json.loads(line)["epoch"] < epoch]
+        kept = [line for line in lines[:epoch] if line.endswith("\n")]  # one line for each epoch
         atomic_write(log, "".join(kept).encode())
 
 

@@ -45,7 +45,9 @@ def weight_map(mask: NDArray[np.bool_], w_pos: float, p: float) -> NDArray[np.fl
         weights[:] = w_pos  # no border anywhere: every pixel is as deep as can be
     elif mask.any():
         distance = cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE)
-        weights[mask] = w_pos * (distance[mask] / distance.max()) ** p
+        # OpenCV's last bit differs from call to call; the square is a whole number, so rounding settles it
+        exact = np.sqrt(np.rint(distance[mask].astype(np.float64) ** 2))
+        weights[mask] = w_pos * (exact / exact.max()) ** p
     return weights
 
 

@@ -116,7 +116,9 @@ def train(
                 data, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
             )
     except KeyboardInterrupt:
-        err.print(f"Stopped; go on with: segdec train --resume --out {folder}")
+        begun = (folder / "config.toml").exists()
+        hint = f"go on with: segdec train --resume --out {folder}" if begun else "nothing was written"
+        err.print(f"Stopped; {hint}", markup=False)
         raise typer.Exit(130) from None
     if is_main_process():
         for line in trained_lines(run):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import signal
+import os
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -246,6 +246,10 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
         Yields `Batch`.
     """
     workers = config.data.workers
+    if workers:
+        # a forked worker would wait for ever for OpenCV's threads, which stay behind in this process; and
+        # the other cores belong to the network
+        cv2.setNumThreads(1)
     cache_bytes = config.data.cache_mib * _MIB // max(workers, 1)
     return DataLoader(
         TrainingSet(samples, config, cache_bytes),
@@ -259,6 +263,7 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
 
 
 def _start_worker(_worker: int) -> None:
-    cv2.setNumThreads(1)  # the other cores belong to the network
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the training process
-    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    # Ctrl-C and the signals of a job scheduler go to whole process groups, but only the training process
+    # knows between which steps it can stop; a worker that died first would cut a step in two
+    if hasattr(os, "setpgrp"):
+        os.setpgrp()

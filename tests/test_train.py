@@ -1,0 +1,534 @@
+"""Training: what a run writes, and that an interruption changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from safetensors.numpy import load_file
+
+from segdec.checkpoint import load_checkpoint
+from segdec.config import load_config
+from segdec.data.synthetic import write_dagm_like
+from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, OutputError, TrainingError
+from segdec.losses import balance
+from segdec.model_io import read_model
+from segdec.runs import start_run
+from segdec.train import Progress, train
+
+EPOCHS, STEPS = 3, 4
+TINY = (
+    "data.image_size=[64, 64]",
+    "data.channels=1",
+    "data.workers=0",
+    "data.val_fraction=0.3",
+    "network.block_channels=[4, 4, 4]",
+    "network.context_channels=8",
+    "network.context_kernel=3",
+    "loss.delta=0.1",
+    f"train.epochs={EPOCHS}",
+    "train.batch_size=2",
+    "train.learning_rate=0.05",
+    "train.validate_every=2",
+    "train.precision=fp32",
+    "augment.flip=true",
+)
+ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+# Trains once for each job, in a process of its own; a watch that kills it makes the moment exact.
+CHILD = """
+import json, os, signal, sys
+from pathlib import Path
+from segdec.config import load_config
+from segdec.train import train
+import segdec.scoring, accelerate
+
+def work(job):
+    def watch(now):
+        if job["at"] == [now.stage, now.epoch, now.done]:
+            os.kill(os.getpid(), job["signal"])
+    data = Path(job["data"]) if job["data"] else None
+    train(data, load_config(None, tuple(job["settings"])), Path(job["out"]), resume=job["resume"], watch=watch)
+
+for job in json.loads(sys.argv[1]):
+    child = os.fork()
+    if not child:
+        try:
+            work(job)
+            os._exit(0)
+        except KeyboardInterrupt:
+            os._exit(130)
+        finally:
+            os._exit(1)
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+"""
+
+
+def run_jobs(*jobs: dict[str, object]) -> list[int]:
+    """Train in processes of their own, one after the other; return their exit codes."""
+    plain = {"data": None, "settings": [], "at": None, "signal": signal.SIGKILL, "resume": False}
+    done = subprocess.run(
+        [sys.executable, "-c", CHILD, json.dumps([plain | job for job in jobs])],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert done.stdout, done.stderr
+    return [int(line) for line in done.stdout.split()]
+
+
+def segdec(*arguments: object, **options: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "segdec", *map(str, arguments)],
+        env=ENVIRONMENT,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        **options,
+    )
+
+
+def sets(*settings: str) -> list[str]:
+    return [part for setting in settings for part in ("--set", setting)]
+
+
+def weights(run: Path) -> dict[str, np.ndarray]:
+    return load_file(run / "model" / "weights.safetensors")
+
+
+def same(run: Path, other: Path) -> bool:
+    """Whether two runs ended with the same weights, bit for bit."""
+    names = ("model/weights.safetensors",)
+    return all((run / name).read_bytes() == (other / name).read_bytes() for name in names)
+
+
+def rows(run: Path) -> list[dict[str, object]]:
+    return [json.loads(line) for line in (run / "log.jsonl").read_text().splitlines()]
+
+
+def losses(run: Path) -> list[tuple[object, ...]]:
+    return [tuple(row.get(key) for key in ("epoch", "loss", "seg_loss", "images", "val_ap")) for row in rows(run)]
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "Class1"
+    write_dagm_like(folder, 0, (64, 64), train=(8, 6), test=(1, 1))
+    return folder
+
+
+@pytest.fixture(scope="module")
+def whole(data, tmp_path_factory) -> Path:
+    """A run that was never interrupted."""
+    out = tmp_path_factory.mktemp("runs") / "whole"
+    assert run_jobs({"data": str(data), "settings": TINY, "out": str(out)}) == [0]
+    return out
+
+
+def quick(data: Path, out: Path, *settings: str, **options: object):
+    return train(data, load_config(None, (*TINY, "train.epochs=1", *settings)), out, **options)
+
+
+# -------------------------------------------------------------------------------------------- a whole run
+
+
+def test_a_run_writes_its_folder(whole, data):
+    assert {path.name for path in whole.iterdir()} == {
+        "config.toml",
+        "meta.json",
+        "split.json",
+        "log.jsonl",
+        "checkpoints",
+        "model",
+    }
+    meta = json.loads((whole / "meta.json").read_text())
+    assert meta["data"] == str(data)
+    assert meta["seed"] == 0
+    assert meta["counts"]["train"] == {"images": 10, "defective": 4}
+    assert meta["unreadable"] == {}
+    card, arrays = read_model(whole)
+    assert card.trained is not None
+    assert (card.trained.epoch, card.trained.data_hash) == (EPOCHS, meta["data_hash"])
+    assert card.threshold_from == "validation"
+    stored, state = load_checkpoint(whole / "checkpoints" / "last.safetensors")
+    assert (state.epoch, state.step) == (EPOCHS, 0)
+    assert all((stored[name].numpy() == array).all() for name, array in arrays.items())
+
+
+def test_the_log_has_a_line_for_each_epoch(whole):
+    log = rows(whole)
+    assert [row["epoch"] for row in log] == list(range(EPOCHS))
+    assert [row["seg_factor"] for row in log] == [balance("dynamic", n, EPOCHS)[0] for n in range(EPOCHS)]
+    assert all(row["steps"] == STEPS and row["images"] == 2 * STEPS for row in log)
+    assert all(0 < row["data_wait"] < row["seconds"] for row in log)
+    # validate_every is 2, and the last epoch is always looked at
+    assert ["val_ap" in row for row in log] == [False, True, True]
+
+
+def test_training_learns(data, tmp_path):
+    settings = (*TINY, "train.epochs=12", "train.learning_rate=0.5", "loss.balance=none", "augment.flip=false")
+    train(data, load_config(None, settings), tmp_path / "run")
+    log = rows(tmp_path / "run")
+    assert log[-1]["seg_loss"] < 0.8 * log[0]["seg_loss"]
+
+
+def test_the_watch_sees_every_stage_in_order(data, tmp_path):
+    seen: list[Progress] = []
+    quick(data, tmp_path / "run", watch=seen.append)
+    stages = list(dict.fromkeys(now.stage for now in seen))
+    assert stages == ["reading", "training", "validating", "choosing the threshold"]
+    steps = [now for now in seen if now.stage == "training"]
+    assert [(now.done, now.total, now.epochs) for now in steps] == [(n, STEPS, 1) for n in range(1, STEPS + 1)]
+    assert all(set(now.losses or ()) == {"loss", "seg_loss", "dec_loss"} for now in steps)
+
+
+def test_workers_give_the_same_weights(whole, data, tmp_path):
+    settings = (*TINY, "data.workers=2", "data.cache_mib=0")
+    train(data, load_config(None, settings), tmp_path / "run")
+    assert losses(tmp_path / "run") == losses(whole)
+    assert same(tmp_path / "run", whole)
+
+
+def test_another_seed_gives_other_weights(whole, data, tmp_path):
+    train(data, load_config(None, (*TINY, "train.seed=1")), tmp_path / "run")
+    assert not same(tmp_path / "run", whole)
+
+
+@pytest.mark.parametrize(
+    "setting",
+    [
+        "train.gradient_adjustment=false",
+        "train.frequency_of_use=false",
+        "loss.distance_weights=false",
+        "loss.balance=none",
+        "loss.decision_target=soft",
+    ],
+)
+def test_every_part_of_the_method_can_be_switched(whole, data, tmp_path, setting):
+    train(data, load_config(None, (*TINY, setting)), tmp_path / "run")
+    assert not same(tmp_path / "run", whole)
+
+
+def test_parts_of_a_batch_give_the_step_of_the_batch(data, tmp_path):
+    # float32's rounding grows with every step: a low rate keeps it small
+    settings = (*TINY, "train.batch_size=4", "train.epochs=2", "train.learning_rate=0.001")
+    train(data, load_config(None, settings), tmp_path / "one")
+    train(data, load_config(None, (*settings, "train.accumulate=3")), tmp_path / "parts")
+    one, parts = weights(tmp_path / "one"), weights(tmp_path / "parts")
+    for name, array in one.items():
+        np.testing.assert_allclose(parts[name], array, atol=1e-5, err_msg=name)
+    assert [row["images"] for row in rows(tmp_path / "parts")] == [8, 8]
+
+
+# ------------------------------------------------------------------------------------------- interruptions
+
+KILLS = {
+    "the first epoch": ["training", 0, 2],
+    "the first validation": ["validating", 0, 2],  # after the log of epoch 0, before that of epoch 1
+    "right after a checkpoint": ["training", 1, 1],
+    "the last step": ["training", EPOCHS - 1, STEPS],
+    "choosing the threshold": ["choosing the threshold", 0, 1],
+}
+
+
+@pytest.fixture(scope="module")
+def killed(data, tmp_path_factory) -> dict[str, Path]:
+    """Runs that were killed, then resumed: one for each moment."""
+    folder = tmp_path_factory.mktemp("killed")
+    outs = {moment: folder / f"run{number}" for number, moment in enumerate(KILLS)}
+    plan = {"data": str(data), "settings": TINY}
+    jobs = [plan | {"out": str(outs[moment]), "at": at} for moment, at in KILLS.items()]
+    assert run_jobs(*jobs) == [-signal.SIGKILL] * len(KILLS)
+    assert not any((out / "model").exists() for out in outs.values())
+    assert run_jobs(*({"out": str(out), "resume": True} for out in outs.values())) == [0] * len(KILLS)
+    return outs
+
+
+@pytest.mark.parametrize("moment", KILLS)
+def test_a_killed_run_resumes_to_the_same_weights(whole, killed, moment):
+    assert same(killed[moment], whole)
+    assert losses(killed[moment]) == losses(whole)
+    assert not [path for path in killed[moment].rglob("*") if path.name.endswith(".part")]
+
+
+def test_killed_between_log_and_checkpoint(whole, data, tmp_path):
+    """The line of an epoch that was logged, but not kept, is not there twice; nor is half a line."""
+    for kept in (0, 1):
+        out = tmp_path / f"run{kept}"
+        at = ["training", kept, 1]
+        assert run_jobs({"data": str(data), "settings": TINY, "out": str(out), "at": at}) == [-signal.SIGKILL]
+        with (out / "log.jsonl").open("a") as log:
+            log.write(json.dumps({"epoch": kept, "loss": 1.0}) + '\n{"epoch": 1, "lo')
+        train(None, load_config(), out, resume=True)
+        assert losses(out) == losses(whole)
+
+
+@pytest.mark.parametrize("at", [["training", 0, 1], ["training", 1, 3], ["validating", 0, 1]])
+def test_ctrl_c_keeps_the_steps_so_far(whole, data, tmp_path, at):
+    stop = {"data": str(data), "settings": TINY, "out": str(tmp_path / "run"), "at": at, "signal": signal.SIGINT}
+    go_on = {"out": str(tmp_path / "run"), "resume": True}
+    assert run_jobs(stop) == [130]
+    _, state = load_checkpoint(tmp_path / "run" / "checkpoints" / "last.safetensors")
+    # while validating, the epoch is ended first, and stopped after the first step of the next one
+    assert (state.epoch, state.step) == ((2, 1) if at[0] == "validating" else (at[1], at[2]))
+    assert run_jobs(go_on) == [0]
+    assert same(tmp_path / "run", whole)
+    assert losses(tmp_path / "run") == losses(whole)
+
+
+def test_a_finished_run_resumes_to_itself(whole, tmp_path):
+    out = tmp_path / "run"
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "model")
+    train(None, load_config(), out, resume=True)
+    assert same(out, whole)
+    assert losses(out) == losses(whole)
+
+
+def test_the_command_killed_and_interrupted(whole, data, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out), *sets(*TINY)]
+    first = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    wait_for(lambda: (out / "checkpoints" / "last.safetensors").exists(), first)
+    first.kill()
+    first.wait()
+
+    command = [sys.executable, "-m", "segdec", "train", "--resume", "--out", str(out)]
+    second = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    _, said = second.communicate(timeout=120)
+    assert second.returncode == 0, said
+    assert same(out, whole)
+
+
+def wait_for(condition, process: subprocess.Popen) -> None:
+    deadline = time.monotonic() + 100
+    while not condition():
+        assert time.monotonic() < deadline
+        assert process.poll() is None or condition()
+        time.sleep(0.005)
+
+
+def test_ctrl_c_says_how_to_go_on(data, tmp_path):
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out)]
+    command += sets(*TINY, "train.epochs=100000")
+    process = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    wait_for(lambda: (out / "log.jsonl").exists(), process)
+    process.send_signal(signal.SIGINT)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert f"segdec train --resume --out {out}" in said
+    assert "Traceback" not in said
+    _, state = load_checkpoint(out / "checkpoints" / "last.safetensors")
+    assert state.epoch >= 1
+
+
+# --------------------------------------------------------------------------------------- several processes
+
+
+@pytest.mark.parametrize("accumulate", [1, 2])
+def test_two_processes_give_the_weights_of_one(data, tmp_path, accumulate):
+    settings = (*TINY, "train.batch_size=4", "train.epochs=2", "train.learning_rate=0.001")
+    settings += (f"train.accumulate={accumulate}",)
+    command = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    command += ["--rdzv-backend", "c10d", "--rdzv-endpoint", "localhost:0", "-m", "segdec", "train", str(data)]
+    command += ["--out", str(tmp_path / "two"), *sets(*settings)]
+    done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    train(data, load_config(None, settings), tmp_path / "one")
+    one, two = weights(tmp_path / "one"), weights(tmp_path / "two")
+    for name, array in one.items():
+        np.testing.assert_allclose(two[name], array, atol=1e-5, err_msg=name)
+    log = [(row["images"], row["steps"]) for row in rows(tmp_path / "two")]
+    assert log == [(row["images"], row["steps"]) for row in rows(tmp_path / "one")]
+    for mine, theirs in zip(rows(tmp_path / "one"), rows(tmp_path / "two"), strict=True):
+        assert mine["loss"] == pytest.approx(theirs["loss"], abs=1e-5)
+
+
+# ------------------------------------------------------------------------------------------------ refusals
+
+
+def test_a_loss_that_is_not_finite_names_epoch_and_images(data, tmp_path):
+    with pytest.raises(TrainingError, match=r"nan.* in epoch \d on Train/\d+\.PNG, .*learning_rate") as caught:
+        quick(data, tmp_path / "run", "train.learning_rate=1e30", "train.epochs=4")
+    assert caught.value.exit_code == 6
+    assert not (tmp_path / "run" / "model").exists()
+
+
+def test_weights_that_are_not_finite_at_the_end_are_no_model(data, tmp_path, monkeypatch):
+    """The last step of all ruins the weights: no later loss tells."""
+    taken = []
+    real = torch.optim.SGD.step
+
+    def step(self, *args, **kwargs):
+        real(self, *args, **kwargs)
+        taken.append(1)
+        if len(taken) == STEPS:
+            for group in self.param_groups:
+                group["params"][0].data.fill_(float("nan"))
+
+    monkeypatch.setattr(torch.optim.SGD, "step", step)
+    with pytest.raises(TrainingError, match=r"not finite after epoch 1.*learning_rate"):
+        quick(data, tmp_path / "run")
+    assert not (tmp_path / "run" / "model").exists()
+    assert not (tmp_path / "run" / "checkpoints" / "last.safetensors").exists()
+
+
+@pytest.fixture
+def damaged(data, tmp_path) -> Path:
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    (folder / "Train" / "0003.PNG").write_bytes(b"")
+    return folder
+
+
+def test_an_unreadable_image_is_left_out_counted_and_listed(damaged, tmp_path):
+    run = quick(damaged, tmp_path / "run")
+    meta = json.loads((tmp_path / "run" / "meta.json").read_text())
+    assert list(meta["unreadable"]) == ["Train/0003.PNG"]
+    assert "0003.PNG is empty" in meta["unreadable"]["Train/0003.PNG"]
+    assert meta["counts"]["train"]["images"] + meta["counts"]["val"]["images"] == 13
+    assert "Train/0003.PNG" not in (tmp_path / "run" / "split.json").read_text()
+    assert run.meta["unreadable"] == meta["unreadable"]
+
+
+def test_strict_makes_an_unreadable_image_fatal(damaged, tmp_path):
+    with pytest.raises(ImageError, match=r"0003\.PNG is empty"):
+        quick(damaged, tmp_path / "run", "data.strict=true")
+    assert not (tmp_path / "run").exists()
+
+
+def test_too_few_images_left_after_the_unreadable_ones(data, tmp_path):
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    for mask in (folder / "Train" / "Label").glob("*_label.PNG"):
+        mask.write_bytes(b"")
+    with pytest.raises(DataError, match="without"):
+        quick(folder, tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize(
+    ("setting", "error", "message"),
+    [
+        ("train.precision=fp16", ConfigError, "fp16 needs a GPU"),
+        ("train.batch_size=9", DataError, "does not fill one batch of 9"),
+        ("train.accumulate=3", ConfigError, "batch_size must be at least 3"),
+    ],
+)
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU trains in fp16")
+def test_what_cannot_be_trained_leaves_no_run_behind(data, tmp_path, setting, error, message):
+    with pytest.raises(error, match=message):
+        quick(data, tmp_path / "run", setting)
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_not_overwritten(whole, data):
+    before = {path: path.stat().st_mtime_ns for path in whole.rglob("*")}
+    with pytest.raises(OutputError, match="holds a run already; go on with it by --resume"):
+        quick(data, whole)
+    assert {path: path.stat().st_mtime_ns for path in whole.rglob("*")} == before
+
+
+def test_resume_refuses_another_computation(whole, tmp_path):
+    with pytest.raises(ConfigError, match="train.learning_rate was 0.05 when the run began and cannot become 1.0"):
+        train(None, load_config(), whole, resume=True, settings=("train.learning_rate=1.0",))
+
+
+def test_resume_refuses_other_data(whole, data, tmp_path):
+    moved, out = tmp_path / "Class1", tmp_path / "run"
+    shutil.copytree(data, moved)
+    shutil.copytree(whole, out)
+    shutil.rmtree(out / "model")
+    train(moved, load_config(), out, resume=True)  # the same files in another place are the same data
+    assert same(out, whole)
+    image = moved / json.loads((out / "split.json").read_text())["train"][0]
+    shutil.copy(next(path for path in image.parent.glob("*.PNG") if path != image), image)
+    with pytest.raises(DataError, match="changed since"):
+        train(moved, load_config(), out, resume=True)
+
+
+def test_no_data_and_nothing_to_resume(tmp_path):
+    with pytest.raises(DataError, match="no data set given"):
+        train(None, load_config(), tmp_path / "run")
+    assert not (tmp_path / "run").exists()
+
+
+# ---------------------------------------------------------------------------------------- single settings
+
+
+def test_best_keeps_the_best_epoch(data, tmp_path, monkeypatch):
+    import segdec.scoring
+
+    aps = iter([0.5, 0.9, 0.9, 0.7])
+    monkeypatch.setattr(segdec.scoring, "validation_ap", lambda *_: next(aps))
+    settings = ("train.select=best", "train.epochs=4", "train.validate_every=1")
+    run = quick(data, tmp_path / "run", *settings)
+    card, arrays = read_model(run.model)
+    assert card.trained is not None
+    assert card.trained.epoch == 2  # the first of two equally good ones
+    best, state = load_checkpoint(run.checkpoints / "best.safetensors")
+    assert (state.best_ap, state.best_epoch) == (0.9, 1)
+    assert all((best[name].numpy() == array).all() for name, array in arrays.items())
+    last, _ = load_checkpoint(run.checkpoints / "last.safetensors")
+    assert any(not torch.equal(last[name], best[name]) for name in last)
+
+
+def test_without_validation_data_the_threshold_is_the_training_parts(data, tmp_path):
+    run = quick(data, tmp_path / "run", "data.val_fraction=0")
+    assert read_model(run.model)[0].threshold_from == "train"
+    assert "val_ap" not in rows(tmp_path / "run")[0]
+
+
+def test_bf16_trains_and_keeps_weights_in_fp32(data, tmp_path):
+    quick(data, tmp_path / "fp32")
+    quick(data, tmp_path / "bf16", "train.precision=bf16")  # another precision in the same process
+    full, half = weights(tmp_path / "fp32"), weights(tmp_path / "bf16")
+    assert all(array.dtype == np.float32 for array in half.values())
+    assert any((full[name] != half[name]).any() for name in full)
+    assert rows(tmp_path / "bf16")[0]["loss"] == pytest.approx(rows(tmp_path / "fp32")[0]["loss"], rel=0.05)
+
+
+def test_tensorboard_writes_events(data, tmp_path):
+    pytest.importorskip("tensorboard")
+    quick(data, tmp_path / "run", "train.tensorboard=true")
+    assert list((tmp_path / "run" / "tensorboard").glob("events.*"))
+
+
+def test_tensorboard_that_is_not_installed(data, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "tensorboard", None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'segdec\[track\]'"):
+        quick(data, tmp_path / "run", "train.tensorboard=true")
+    assert not (tmp_path / "run").exists()
+
+
+def test_weak_images_are_trained_on(data, tmp_path):
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    table = folder / "table.jsonl"
+    images = sorted((folder / "Train").glob("*.PNG"))
+    masks = {path.name[:4] for path in (folder / "Train" / "Label").glob("*_label.PNG")}
+    lines = [{"image": str(path), "label": int(path.stem in masks)} for path in images]
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    settings = ("train.gradient_adjustment=false", "loss.balance=decision", "loss.delta=1", "train.epochs=2")
+    run = quick(table, tmp_path / "run", *settings)
+    assert all(sample.weak for sample in run.split.train if sample.label)
+    assert all(row["loss"] == pytest.approx(row["dec_loss"]) for row in rows(tmp_path / "run"))
+
+
+def test_reading_is_not_writing(data, tmp_path):
+    """The run folder appears once everything that can be refused was accepted."""
+    run = start_run(data, load_config(None, TINY), tmp_path / "run")
+    assert SimpleNamespace(**run.meta).layout == "dagm"
+    assert not (tmp_path / "run").exists()
