@@ -48,7 +48,12 @@ def test_every_exit_code_is_documented():
         for name in re.findall(r"`(\w+)`", names)
     }
 
-    kinds = [errors.SegdecError, *errors.SegdecError.__subclasses__(), errors.ImageError]
+    kinds = [
+        errors.SegdecError,
+        *errors.SegdecError.__subclasses__(),
+        errors.ImageError,
+        errors.UnsupportedError,
+    ]
 
     assert rows == {kind.__name__: kind.exit_code for kind in kinds}
     assert f"| {errors.PARTIAL} |" in page

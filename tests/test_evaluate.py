@@ -57,7 +57,7 @@ def pairs(make_pair):
 def test_image_metrics_worked_out_by_hand(pairs):
     evaluation = evaluate_predictions(pairs, threshold=0.5, pixel_threshold=0.5)
     image = evaluation.image
-    assert evaluation.rows[1] == Row("b.png", True, 0.3, 0.5, False, "test")
+    assert evaluation.rows[1] == Row("b.png", True, 0.3, 0.5, False, "test", "b.png", False)
     # from the top: defect, good, defect, good, good
     assert image.ap.value == pytest.approx((1 + 2 / 3) / 2)
     assert image.ap_trapezoid.value == pytest.approx(0.5 * 1 + 0.5 * (1 / 2 + 2 / 3) / 2)
@@ -78,7 +78,7 @@ def test_recall_by_type_worked_out_by_hand(pairs):
     evaluation = evaluate_predictions(named, threshold=0.5, pixel_threshold=0.5)
     assert evaluation.type_recall == (TypeRecall("crack", 1, 1), TypeRecall("dent", 2, 1))
     assert to_json(evaluation)["type_recall"][1] == {"type": "dent", "images": 2, "caught": 1}
-    assert to_csv(evaluation.rows).splitlines()[1] == "a.png,1,0.9,0.5,1,test,dent;crack"
+    assert to_csv(evaluation.rows).splitlines()[1] == "a.png,1,0.9,0.5,1,test,a.png,0,dent;crack"
     assert evaluate_predictions(pairs, 0.5, 0.5).type_recall == ()
 
 
@@ -95,6 +95,38 @@ def test_unknown_pixels_are_not_judged(pairs):
     assert evaluation.without_mask == 0
     assert evaluation.pixel.size_recall[0].defects == 1
     assert evaluation.pixel.auroc.value == 1
+
+
+def test_items_are_counted_with_exact_intervals(make_pair):
+    def of(item, *pair, **more):
+        sample, prediction = make_pair(*pair, **more)
+        return replace(sample, group=item), prediction
+
+    given = [
+        of("caught", "a.png", True, 0.2),
+        of("caught", "b.png", True, 0.9),
+        of("by luck", "c.png", True, 0.1),  # what is called defective is its good image
+        of("by luck", "d.png", False, 0.9),
+        of("reviewed", "e.png", True, 0.4),
+        of("fine", "f.png", False, 0.1),
+        of("fine", "g.png", False, 0.2),
+        of("thrown away", "h.png", False, 0.1),
+        of("thrown away", "i.png", False, 0.7),
+        of("looked at", "j.png", False, 0.3),
+    ]
+    evaluation = evaluate_predictions(given, 0.5, 0.5, review_threshold=0.3)
+    escape, overkill, review = evaluation.items
+    assert [(share.count, share.of) for share in (escape, overkill, review)] == [(1, 3), (1, 3), (2, 6)]
+    assert (escape.interval.low, escape.interval.high) == pytest.approx((0.0084, 0.9057), abs=1e-4)
+    assert [row.name for row in evaluation.rows if row.review] == ["e.png", "j.png"]
+    tree = to_json(evaluation)
+    assert tree["items"]["review"]["rate"] == pytest.approx(1 / 3)
+    assert tree["items"]["escape"]["interval"] == [escape.interval.low, escape.interval.high]
+    low, high = tree["image"]["auroc_interval"]
+    assert low <= tree["image"]["auroc"] <= high
+    only = evaluate_predictions([pair for pair in given if not pair[0].label], 0.5, 0.5)
+    assert to_json(only)["undefined"]["items.escape.rate"] == "there is no defective item"
+    assert to_json(only)["items"]["escape"]["interval"] is None
 
 
 def test_pixel_metrics_worked_out_by_hand(pairs):
@@ -207,7 +239,7 @@ def test_files(pairs, tmp_path):
     assert rows[4]["name"] == "ü $e$ 好.png"
     assert rows[0] == {
         "name": "a.png", "label": "1", "score": "0.9", "threshold": "0.5", "decision": "1", "part": "test",
-            "types": "",
+        "group": "a.png", "review": "0", "types": "",
     }  # fmt: skip
     tree = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert tree["images"] == {

@@ -20,7 +20,17 @@ from numpy.typing import NDArray
 
 from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
-from segdec.model_io import CARD, WEIGHTS, ModelCard, Trained, read_model, write_model
+from segdec.model_card import Calibration, ModelCard, Trained
+from segdec.model_io import (
+    CARD,
+    IMAGES,
+    WEIGHTS,
+    dump_hashes,
+    read_hashes,
+    read_model,
+    write_calibration,
+    write_model,
+)
 
 WEIGHTS_BY_NAME = {"conv": np.arange(6, dtype=np.float32).reshape(2, 3), "größe": np.ones(1, np.float32)}
 
@@ -212,6 +222,62 @@ def test_a_recorded_file_beside_the_weights_is_checked_too(model: Path) -> None:
         read_model(model)
     (model / "model.onnx").unlink()
     with pytest.raises(ModelError, match=r"misses model\.onnx"):
+        read_model(model)
+
+
+CALIBRATION = Calibration(
+    date="2030-01-02",
+    data_hash="ab",
+    images=80,
+    items="groups",
+    disjoint=True,
+    wish={"max_escape": 0.1},
+    confidence=0.95,
+    method="exact",
+    threshold=0.4,
+    review_threshold=0.2,
+    defective=60,
+    good=20,
+    escapes=1,
+    escape_bound=0.077,
+    overkill=2,
+    overkill_bound=0.4,
+    review_share=0.1,
+    cost=None,
+    cost_bound=None,
+)
+
+
+def test_a_calibration_is_written_into_the_card_alone(model: Path) -> None:
+    (model / "model.onnx").write_bytes(b"graph")
+    edit(model, lambda tree: tree["files"].update({"model.onnx": hashlib.sha256(b"graph").hexdigest()}), True)
+    assert "calibration" not in json.loads((model / CARD).read_text())
+    weights = (model / WEIGHTS).stat()
+    write_calibration(model.parent, CALIBRATION)  # by way of the run folder
+    card, _ = read_model(model)
+    assert card.calibration == CALIBRATION
+    assert (card.threshold, card.threshold_from) == (0.4, "calibration")
+    assert set(card.files) == {CARD, WEIGHTS, "model.onnx"}
+    assert (model / WEIGHTS).stat() == weights
+    assert len(list(model.iterdir())) == 3
+    edit(model, lambda tree: tree["calibration"].pop("cost"), True)
+    with pytest.raises(ModelError, match=r'misses the field "calibration\.cost"'):
+        read_model(model)
+
+
+def test_a_calibration_of_another_threshold(model: Path) -> None:
+    write_calibration(model, CALIBRATION)
+    edit(model, lambda tree: tree.update(threshold=0.3), True)
+    with pytest.raises(ModelError, match=r"threshold is 0\.3, but calibration\.threshold is 0\.4"):
+        read_model(model)
+
+
+def test_the_images_of_a_training_come_with_the_model(model: Path) -> None:
+    assert read_hashes(model) is None
+    write_model(model, make_card(), WEIGHTS_BY_NAME, {IMAGES: dump_hashes(["b2", "a1", "b2"])})
+    assert read_hashes(model) == {"a1", "b2"}
+    (model / IMAGES).write_bytes(b"a1")
+    with pytest.raises(ModelError, match=r"images\.sha256 was changed"):
         read_model(model)
 
 

@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, DataError, ImageError, ModelError
 from segdec.imaging import read_image, write_image
-from segdec.model_io import ModelCard, Trained, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
 from segdec.network import SegDecNet, build_network
 from segdec.predict import Predictor, Unreadable, find_images, predict_files, probabilities
 from segdec.types import Prediction

@@ -37,6 +37,16 @@ def test_json_holds_everything_but_the_map() -> None:
     }
 
 
+@pytest.mark.parametrize(
+    ("score", "said"), [(0.2, "good"), (0.3, "review"), (0.49, "review"), (0.5, "defect")]
+)
+def test_between_two_thresholds_a_person_decides(score: float, said: str) -> None:
+    score_map = np.zeros((2, 2), np.float32)
+    described = to_json(Prediction("a.png", score, score >= 0.5, 0.5, (), score_map, review_threshold=0.3))
+    assert (described["decision"], described["review_threshold"]) == (said, 0.3)
+    assert to_csv_row(Prediction("a.png", 0.4, False, 0.5, (), score_map))["review_threshold"] == ""
+
+
 def test_csv_rows_can_be_read_back() -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, CSV_FIELDS)

@@ -14,24 +14,36 @@ from importlib import resources
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import (
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    ValidationError,
+    field_validator,
+    model_validator,
+)
 
 from segdec.errors import ConfigError
 
 STRIDE = 8
 """The segmentation output has 1 / STRIDE of the input's height and width."""
 
+_List = BeforeValidator(lambda value: tuple(value) if isinstance(value, list) else value)
+"""TOML has lists where a setting is a tuple."""
+
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    # strict: true is not taken for 1, nor "5" for 5
+    model_config = ConfigDict(frozen=True, extra="forbid", strict=True, allow_inf_nan=False)
 
 
 class DataConfig(_Frozen):
     """What is read, at what size, and how it is divided."""
 
-    image_size: tuple[int, int] | None = None
+    image_size: Annotated[tuple[int, int], _List] | None = None
     """(height, width) that images are resized to; None chooses it from the images."""
     channels: Literal[1, 3] | None = None
     """1 grey, 3 colour; None chooses grey where every image is grey."""
@@ -70,11 +82,11 @@ class NetworkConfig(_Frozen):
     """Sizes of the network; the defaults are the paper's."""
 
     in_channels: int = Field(1, ge=1)
-    block_channels: tuple[int, int, int] = (32, 64, 64)
-    block_depths: tuple[int, int, int] = (1, 3, 4)
+    block_channels: Annotated[tuple[int, int, int], _List] = (32, 64, 64)
+    block_depths: Annotated[tuple[int, int, int], _List] = (1, 3, 4)
     context_channels: int = Field(1024, ge=1)
     context_kernel: int = Field(15, ge=1)
-    decision_channels: tuple[int, int, int] = (8, 16, 32)
+    decision_channels: Annotated[tuple[int, int, int], _List] = (8, 16, 32)
     seg_head_bias: bool = False
     """True only in imported checkpoints whose segmentation head carries a bias."""
 
@@ -289,9 +301,9 @@ def dump_toml(config: Config) -> str:
     lines: list[str] = []
     for section, values in config.model_dump(mode="json").items():
         lines.append(f"[{section}]")
-        # JSON's numbers, strings, booleans and lists are TOML's too
+        # JSON's numbers, strings, booleans and lists are TOML's too, but for one character
         lines += [
-            f"{key} = {json.dumps(value, ensure_ascii=False)}"
+            f"{key} = {json.dumps(value, ensure_ascii=False)}".replace("\x7f", "\\u007f")
             for key, value in values.items()
             if value is not None
         ]

@@ -5,7 +5,8 @@
     SegdecError (1)
     ├── ConfigError (3)          a setting that does not exist or cannot be
     ├── DataError (4)            a data set, split or table that cannot be used
-    │   └── ImageError           one image or mask file that cannot be used
+    │   ├── ImageError           one image or mask file that cannot be used
+    │   └── UnsupportedError     too few data for the certainty that is wished
     ├── ModelError (5)           a model folder or checkpoint that cannot be used
     ├── TrainingError (6)        training cannot go on
     ├── OutputError (7)          a result cannot be written
@@ -44,6 +45,31 @@ class DataError(SegdecError):
 
 class ImageError(DataError):
     """One image or mask file that cannot be used."""
+
+
+class UnsupportedError(DataError):
+    """Too few data for the certainty that is wished.
+
+    Attributes
+    ----------
+    supported : float or None
+        The best rate (or review share) that the data do support; None where there is none.
+    threshold : float or None
+        Where it would be reached.
+    needed : int or None
+        How many items without a single wrong decision would support the wish.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        supported: float | None = None,
+        threshold: float | None = None,
+        needed: int | None = None,
+    ) -> None:
+        super().__init__(message)
+        self.supported, self.threshold, self.needed = supported, threshold, needed
 
 
 class ModelError(SegdecError):

@@ -15,12 +15,23 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdec.config import DataConfig
-from segdec.data import open_dataset
 from segdec.errors import DataError, ImageError, ModelError
-from segdec.evaluation import BestF1, Evaluation, ImageMetrics, PixelMetrics, Row, columns, to_csv, to_json
+from segdec.evaluation import (
+    BestF1,
+    Evaluation,
+    ImageMetrics,
+    ItemShares,
+    PixelMetrics,
+    Row,
+    Share,
+    columns,
+    to_csv,
+    to_json,
+)
 from segdec.files import atomic_write
 from segdec.imaging import DEFECT, GOOD, UNKNOWN, read_image, read_marks, resize_image, resize_mask
+from segdec.intervals import bootstrap, clopper_pearson
+from segdec.items import score_items
 from segdec.metrics import (
     Confusion,
     Metric,
@@ -32,7 +43,7 @@ from segdec.metrics import (
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import Tile, draw_contact_sheet, draw_curves
 from segdec.predict import Predictor, predict_files
-from segdec.runs import open_run
+from segdec.runs import samples_to_judge
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample, Shapes
 
@@ -48,6 +59,7 @@ def evaluate_predictions(
     threshold: float,
     pixel_threshold: float,
     part: str = "test",
+    review_threshold: float | None = None,
 ) -> Evaluation:
     """Compare predictions with the truth, one image at a time.
 
@@ -63,6 +75,8 @@ def evaluate_predictions(
         The same for pixels.
     part
         What is judged: "test", or the name of a fold.
+    review_threshold
+        From here on, below ``threshold``, a person decides; None leaves all decisions to the model.
 
     Returns
     -------
@@ -86,7 +100,21 @@ def evaluate_predictions(
             continue
         _check_scores(sample, prediction)
         decision = prediction.score >= threshold
-        rows.append(Row(sample.name, sample.label, prediction.score, threshold, decision, part, sample.types))
+        review = review_threshold is not None and review_threshold <= prediction.score < threshold
+        group = sample.group or sample.name
+        rows.append(
+            Row(
+                sample.name,
+                sample.label,
+                prediction.score,
+                threshold,
+                decision,
+                part,
+                group,
+                review,
+                sample.types,
+            )
+        )
         marks = None
         try:
             marks = _marks(sample, prediction)
@@ -137,7 +165,7 @@ def evaluate_run(
         If the folder holds no model.
     """
     predictor = Predictor(folder)
-    samples = _samples_to_judge(folder, data)
+    samples = samples_to_judge(folder, data)
 
     def pairs() -> Iterator[tuple[Sample, Prediction | ImageError]]:
         found = predict_files(predictor, [sample.image for sample in samples])
@@ -146,23 +174,9 @@ def evaluate_run(
             if watch is not None:
                 watch(done, len(samples))
 
-    return evaluate_predictions(pairs(), predictor.threshold, predictor.pixel_threshold, part)
-
-
-def _samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
-    config = DataConfig()
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if data is None or str(data.resolve()) == run.meta["data"]:
-            if not run.split.test:
-                raise DataError(f"the split of {folder} has no test part; name a data set to judge")
-            return run.split.test
-        config = run.config.data
-    if data is None:
-        raise DataError(f"{folder} is a model without data of its own; write: segdec evaluate {folder} DATA")
-    dataset = open_dataset(data, config, one_class=True)
-    published = [sample for sample in dataset if sample.part == "test"]
-    return published or dataset.samples
+    return evaluate_predictions(
+        pairs(), predictor.threshold, predictor.pixel_threshold, part, predictor.review_threshold
+    )
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -255,6 +269,7 @@ def _summarise(
     return Evaluation(
         rows=tuple(rows),
         image=_image_metrics(rows),
+        items=_item_shares(rows),
         pixel=_pixel_metrics(tally, without_mask),
         thresholds=thresholds,
         pixel_thresholds=pixel_thresholds,
@@ -267,6 +282,7 @@ def _summarise(
 
 def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
     labels, scores, decisions = columns(rows)
+    groups = [row.group for row in rows]
     ap = average_precision(labels, scores)
     if ap.reason is not None:
         best = BestF1(Metric(None, ap.reason), None, None, None)
@@ -278,8 +294,27 @@ def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
         ap=ap,
         ap_trapezoid=average_precision_trapezoid(labels, scores),
         auroc=auroc(labels, scores),
+        ap_interval=bootstrap(labels, scores, groups, lambda *draw: average_precision(*draw).value),
+        auroc_interval=bootstrap(labels, scores, groups, lambda *draw: auroc(*draw).value),
         at_threshold=Confusion.count(labels, decisions),
         best_f1_on_test=best,
+    )
+
+
+def _item_shares(rows: Sequence[Row]) -> ItemShares:
+    # good 0, review 1, defect 2: the highest of an item's images decides
+    ranks = [2 * row.decision + row.review for row in rows]
+    items = score_items([row.label for row in rows], ranks, [row.group for row in rows])
+
+    def share(counted: NDArray[np.bool_], nothing: str) -> Share:
+        count, of = int(counted.sum()), len(counted)
+        rate = Metric(count / of) if of else Metric(None, nothing)
+        return Share(count, of, rate, clopper_pearson(count, of))
+
+    return ItemShares(
+        escape=share(items.defective == 0, "there is no defective item"),
+        overkill=share(items.good == 2, "there is no good item"),
+        review=share(np.concatenate(items) == 1, "there is no item"),
     )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.intervals import Interval
 from segdec.metrics import Confusion, Metric
 from segdec.pixel_metrics import PixelTally, SizeRecall
 from segdec.plots import Tile
@@ -34,6 +35,10 @@ class Row(NamedTuple):
         score >= threshold.
     part
         "test", or the fold the image was judged in.
+    group
+        The item that the image shows; its own name where there are no groups.
+    review
+        True where neither decision is made, and a person decides.
     types
         The types of its defects, where they are named; joined by ";" in the file.
     """
@@ -44,6 +49,8 @@ class Row(NamedTuple):
     threshold: float
     decision: bool
     part: str
+    group: str
+    review: bool = False
     types: tuple[str, ...] = ()
 
 
@@ -57,7 +64,8 @@ class TypeRecall(NamedTuple):
     images
         Number of images that hold it.
     caught
-        Of these, those called defective; in an image with several types any of them may be the reason.
+        Of these, those called defective (not those left to a person); in an image with several types any of
+        them may be the reason.
     """
 
     type: str
@@ -83,6 +91,44 @@ class BestF1(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """A share of items, counted.
+
+    Attributes
+    ----------
+    count, of
+        Items that are counted, among those that could be.
+    rate
+        The share; None where there is no such item.
+    interval
+        Where the share lies in production, at 95 % confidence: exact, as items are independent.
+    """
+
+    count: int
+    of: int
+    rate: Metric
+    interval: Interval
+
+
+class ItemShares(NamedTuple):
+    """What becomes of items by the models' decisions; an item is a group of images, or one image.
+
+    Attributes
+    ----------
+    escape
+        Of defective items: no defective image is called defective, or left to review.
+    overkill
+        Of good items: an image is called defective.
+    review
+        Of all items: one that is neither rejected nor passed.
+    """
+
+    escape: Share
+    overkill: Share
+    review: Share
+
+
+@dataclass(frozen=True, slots=True)
 class ImageMetrics:
     """Image-level metrics.
 
@@ -94,8 +140,11 @@ class ImageMetrics:
         The reference's trapezoidal area under the precision-recall curve.
     auroc
         Area under the ROC curve.
+    ap_interval, auroc_interval
+        Where they lie for other items of the same kind, at 95 % confidence: a bootstrap of whole items.
     at_threshold
-        Right and wrong decisions at the model's own threshold (each fold's own, in a joined evaluation).
+        Right and wrong decisions at the model's own threshold (each fold's own, in a joined evaluation);
+        what is left to review is not called defective.
     best_f1_on_test
         For comparison with the paper only.
     """
@@ -103,6 +152,8 @@ class ImageMetrics:
     ap: Metric
     ap_trapezoid: Metric
     auroc: Metric
+    ap_interval: Interval
+    auroc_interval: Interval
     at_threshold: Confusion
     best_f1_on_test: BestF1
 
@@ -139,6 +190,8 @@ class Evaluation:
         One for each image that was judged.
     image, pixel
         The metrics; of all folds pooled, in a joined evaluation.
+    items
+        What becomes of the items.
     thresholds, pixel_thresholds
         Part or fold -> threshold.
     without_mask
@@ -155,6 +208,7 @@ class Evaluation:
 
     rows: tuple[Row, ...]
     image: ImageMetrics
+    items: ItemShares
     pixel: PixelMetrics
     thresholds: dict[str, float]
     pixel_thresholds: dict[str, float]
@@ -231,6 +285,10 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "pixel_thresholds": evaluation.pixel_thresholds,
         "image": _image_tree(evaluation.image),
         "type_recall": [each._asdict() for each in evaluation.type_recall],
+        "items": {
+            name: {"count": share.count, "of": share.of, "rate": share.rate, "interval": share.interval}
+            for name, share in evaluation.items._asdict().items()
+        },
         "pixel": {
             **{name: getattr(evaluation.pixel, name) for name in ("ap", "auroc", "aupro", "iou", "dice")},
             "size_recall": [size._asdict() for size in evaluation.pixel.size_recall],
@@ -278,6 +336,8 @@ def _image_tree(image: ImageMetrics) -> dict[str, Any]:
         "ap": image.ap,
         "ap_trapezoid": image.ap_trapezoid,
         "auroc": image.auroc,
+        "ap_interval": image.ap_interval,
+        "auroc_interval": image.auroc_interval,
         "at_threshold": {
             "tp": counts.tp,
             "fp": counts.fp,
@@ -291,7 +351,7 @@ def _image_tree(image: ImageMetrics) -> dict[str, Any]:
 
 
 def _plain(value: Any, name: str, undefined: dict[str, str]) -> Any:
-    """Replace each Metric by its value; collect the reasons under their dotted names."""
+    """Replace each Metric and Interval by its value; collect the reasons under their dotted names."""
     if isinstance(value, dict):
         return {
             key: _plain(inner, f"{name}.{key}" if name else key, undefined) for key, inner in value.items()
@@ -300,6 +360,10 @@ def _plain(value: Any, name: str, undefined: dict[str, str]) -> Any:
         if value.reason is not None:
             undefined[name] = value.reason
         return value.value
+    if isinstance(value, Interval):
+        if value.reason is not None:
+            undefined[name] = value.reason
+        return None if value.low is None else [value.low, value.high]
     return value
 
 

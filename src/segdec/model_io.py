@@ -2,7 +2,8 @@
 
 ``model.json`` says what the network is, what its input looks like, where its threshold comes from, where
 it was trained, and the SHA-256 of every file. For ``model.json`` itself that is the SHA-256 of all its
-other entries, as JSON with sorted keys and without spaces.
+other entries, as JSON with sorted keys and without spaces. ``images.sha256`` lists the images that took
+part in the training, so that a calibration can refuse them; models of unknown origin have none.
 """
 
 from __future__ import annotations
@@ -11,87 +12,32 @@ import hashlib
 import json
 import shutil
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, field_validator, model_validator
+from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as dump_safetensors
 
-from segdec.config import NetworkConfig, check_image_size
 from segdec.errors import ModelError, OutputError
-from segdec.files import output_error, write_durably
-
-FORMAT_VERSION = 1
-"""Rises when a folder can no longer be read by the segdec of before."""
+from segdec.files import atomic_write, output_error, write_durably
+from segdec.model_card import FORMAT_VERSION, Calibration, ModelCard
 
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
+IMAGES = "images.sha256"
 
 
-class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class Trained(_Frozen):
-    """Where a model comes from; None is not known."""
-
-    date: str
-    """When it was written, ISO 8601 in UTC."""
-    run: str
-    """Name of the run, or what it was imported from."""
-    dataset: str | None
-    """Layout of the data set."""
-    data_hash: str | None
-    """Hash of the data that it was trained on."""
-    epoch: int | None
-    """How many epochs the weights were trained for."""
-    seed: int | None
-    commit: str | None
-    """Commit of the code, where it ran from a checkout."""
-
-
-class ModelCard(_Frozen):
-    """Everything about a model but its weights: the content of ``model.json``."""
-
-    format_version: int = FORMAT_VERSION
-    network: NetworkConfig
-    image_size: tuple[int, int]
-    """(height, width) that images are resized to."""
-    channels: Literal[1, 3]
-    """1 grey, 3 colour; grey levels are scaled to [0, 1], nothing else."""
-    threshold: float = Field(ge=0, le=1)
-    """A score at or above it is a defect."""
-    threshold_from: Literal["validation", "train", "default"]
-    """The data that chose the threshold; "default" is none."""
-    pixel_threshold: float = Field(ge=0, le=1)
-    """A value of the score map at or above it belongs to a region."""
-    trained: Trained
-    versions: dict[str, str]
-    """Library -> version that wrote the model."""
-    files: dict[str, str] = Field(default_factory=dict)
-    """File name -> SHA-256; `write_model` fills it in."""
-
-    @field_validator("image_size")
-    @classmethod
-    def _multiples(cls, size: tuple[int, int]) -> tuple[int, int]:
-        check_image_size(size)
-        return size
-
-    @model_validator(mode="after")
-    def _agree(self) -> ModelCard:
-        if self.channels != self.network.in_channels:
-            raise ValueError(
-                f"channels is {self.channels}, but network.in_channels is {self.network.in_channels}"
-            )
-        return self
-
-
-def write_model(folder: Path, card: ModelCard, weights: Mapping[str, NDArray[Any]]) -> None:
+def write_model(
+    folder: Path,
+    card: ModelCard,
+    weights: Mapping[str, NDArray[Any]],
+    others: Mapping[str, bytes] | None = None,
+) -> None:
     """Write a model folder, whole or not at all.
 
     The files are written beside the target and moved there by one rename. An older model of that name is
@@ -106,6 +52,8 @@ def write_model(folder: Path, card: ModelCard, weights: Mapping[str, NDArray[Any
         The description; its ``files`` are filled in.
     weights
         Name -> array; stored as float32.
+    others
+        File name -> content of what else belongs to the model.
 
     Raises
     ------
@@ -116,8 +64,8 @@ def write_model(folder: Path, card: ModelCard, weights: Mapping[str, NDArray[Any
     """
     arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()}
     _check_finite(folder, arrays)
-    blob = dump_safetensors(arrays)
-    text = _seal(card.model_copy(update={"files": {WEIGHTS: _sha256(blob)}}))
+    contents = {WEIGHTS: dump_safetensors(arrays), **(others or {})}
+    text = _seal(card, {name: _sha256(content) for name, content in contents.items()})
     target = folder.resolve()  # a link stays a link
     fresh = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
@@ -125,7 +73,8 @@ def write_model(folder: Path, card: ModelCard, weights: Mapping[str, NDArray[Any
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
             fresh.mkdir()
-            write_durably(fresh / WEIGHTS, blob)
+            for name, content in contents.items():
+                write_durably(fresh / name, content)
             write_durably(fresh / CARD, text.encode("utf-8"))
             _move(fresh, target)
         finally:
@@ -173,6 +122,71 @@ def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]
     return card, weights
 
 
+def write_calibration(folder: Path, calibration: Calibration) -> None:
+    """Give a model its calibration and the threshold in it; the other files stay as they are.
+
+    Parameters
+    ----------
+    folder
+        A model folder, or a run folder that holds one.
+    calibration
+        It replaces one of before.
+
+    Raises
+    ------
+    ModelError
+        If it is no model folder, or damaged.
+    OutputError
+        If model.json cannot be written; it is then as before.
+    """
+    card, _ = read_model(folder)
+    changes = {
+        "threshold": calibration.threshold, "threshold_from": "calibration", "calibration": calibration,
+    }  # fmt: skip
+    files = {name: value for name, value in card.files.items() if name != CARD}
+    atomic_write(_find_model(folder) / CARD, _seal(card.model_copy(update=changes), files).encode())
+
+
+def dump_hashes(hashes: Iterable[str]) -> bytes:
+    r"""Return the content of images.sha256: each hash once, sorted, one a line.
+
+    Parameters
+    ----------
+    hashes
+        SHA-256 of image files, hexadecimal.
+
+    Examples
+    --------
+    >>> dump_hashes(["ff", "0a", "ff"])
+    b'0a\nff\n'
+    """
+    return "".join(f"{each}\n" for each in sorted(set(hashes))).encode()
+
+
+def read_hashes(folder: Path) -> frozenset[str] | None:
+    """Read which images took part in a model's training.
+
+    Parameters
+    ----------
+    folder
+        A model folder, or a run folder that holds one; of a model that `read_model` has checked.
+
+    Returns
+    -------
+    frozenset of str or None
+        SHA-256 of image files, hexadecimal; None where the model does not say.
+
+    Raises
+    ------
+    ModelError
+        If it is no model folder, or damaged.
+    """
+    folder = _find_model(folder)
+    if IMAGES not in _read_card(folder).files:
+        return None
+    return frozenset(_read_bytes(folder, IMAGES).decode().split())
+
+
 def _sha256(data: bytes) -> str:
     return hashlib.sha256(data).hexdigest()
 
@@ -183,11 +197,16 @@ def _card_hash(tree: dict[str, Any]) -> str:
     return _sha256(text.encode("utf-8"))
 
 
-def _seal(card: ModelCard) -> str:
-    """Return the text of model.json with its own hash among those of the files."""
-    tree = card.model_dump(mode="json")
+def _seal(card: ModelCard, files: dict[str, str]) -> str:
+    """Return the text of model.json with the hashes of all files, its own among them."""
+    tree = _tree(card) | {"files": dict(files)}
     tree["files"][CARD] = _card_hash(tree)
     return json.dumps(tree, indent=2, ensure_ascii=False) + "\n"
+
+
+def _tree(card: ModelCard) -> dict[str, Any]:
+    """Return what the file holds: an entry "calibration" only where there is one."""
+    return card.model_dump(mode="json", exclude={"calibration"} if card.calibration is None else None)
 
 
 def _check_replaceable(target: Path) -> None:
@@ -275,7 +294,7 @@ def _read_card(folder: Path) -> ModelCard:
         raise ModelError(f"{path} {_first_problem(error)}") from error
     if card.format_version != FORMAT_VERSION:
         raise ModelError(f"{path} has format {version}, this segdec reads {FORMAT_VERSION}; write it anew")
-    wanted = card.model_dump(mode="json")
+    wanted = _tree(card)
     wanted["files"] |= {WEIGHTS: "", CARD: ""}
     for field in _absent(wanted, tree):
         raise ModelError(f'{path} misses the field "{field}"; copy the whole folder again')

@@ -23,7 +23,8 @@ from segdec.imaging import (
     resize_image,
     to_unit,
 )
-from segdec.model_io import ModelCard, read_model
+from segdec.model_card import ModelCard
+from segdec.model_io import read_model
 from segdec.runtime import choose_context, device_type, require_torch
 from segdec.types import ImageSize, Prediction
 
@@ -76,6 +77,8 @@ class Predictor:
         What the model says of itself.
     threshold : float
         A score at or above it is a defect; may be set.
+    review_threshold : float or None
+        A score at or above it, below ``threshold``, is for a person to decide; may be set.
     pixel_threshold : float
         A value of the score map at or above it belongs to a region; may be set.
 
@@ -97,6 +100,8 @@ class Predictor:
     ) -> None:
         self.card, weights = read_model(Path(model))
         self.threshold = self.card.threshold
+        calibration = self.card.calibration
+        self.review_threshold = None if calibration is None else calibration.review_threshold
         self.pixel_threshold = self.card.pixel_threshold
         self._network, self._device = _open_network(self.card, weights, device, context)
 
@@ -188,6 +193,7 @@ class Predictor:
             threshold=self.threshold,
             regions=find_regions(score_map, self.pixel_threshold),
             score_map=score_map,
+            review_threshold=self.review_threshold,
         )
 
 

@@ -13,7 +13,8 @@ from pydantic import ValidationError
 
 from segdec.config import NetworkConfig, check_image_size
 from segdec.errors import ConfigError, ModelError
-from segdec.model_io import ModelCard, Trained, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
 from segdec.runtime import require_torch, versions
 from segdec.types import ImageSize
 

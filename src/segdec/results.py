@@ -13,7 +13,7 @@ from segdec.imaging import draw_overlay, read_image, write_image
 from segdec.predict import Unreadable
 from segdec.types import Prediction
 
-CSV_FIELDS = ("image", "score", "decision", "threshold", "regions", "error")
+CSV_FIELDS = ("image", "score", "decision", "threshold", "review_threshold", "regions", "error")
 
 
 def to_json(result: Prediction | Unreadable) -> dict[str, Any]:
@@ -27,8 +27,8 @@ def to_json(result: Prediction | Unreadable) -> dict[str, Any]:
     Returns
     -------
     dict
-        image, score, decision ("defect" or "good"), threshold and regions, each with box, area_px,
-        contour and peak_score; or image and error.
+        image, score, decision ("defect", "review" or "good"), threshold, review_threshold (where there is
+        one) and regions, each with box, area_px, contour and peak_score; or image and error.
 
     Examples
     --------
@@ -40,8 +40,9 @@ def to_json(result: Prediction | Unreadable) -> dict[str, Any]:
     return {
         "image": result.name,
         "score": result.score,
-        "decision": "defect" if result.decision else "good",
+        "decision": "defect" if result.decision else "review" if result.review else "good",
         "threshold": result.threshold,
+        **({} if result.review_threshold is None else {"review_threshold": result.review_threshold}),
         "regions": [
             {
                 "box": list(region.box),

@@ -2,7 +2,7 @@
 
 ::
 
-    RUN/  config.toml  meta.json  split.json  log.jsonl  checkpoints/  model/
+    RUN/  config.toml  meta.json  split.json  images.sha256  log.jsonl  checkpoints/  model/
           metrics.json  scores.csv  (after an evaluation)
 """
 
@@ -10,18 +10,19 @@ from __future__ import annotations
 
 import json
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segdec.config import STRIDE, Config, dump_toml, load_config
+from segdec.config import STRIDE, Config, DataConfig, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
+from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
-from segdec.types import ImageSize, Split
+from segdec.types import ImageSize, Sample, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
@@ -48,12 +49,15 @@ class Run:
     meta
         Contents of meta.json: data (path), layout, data_hash, commit, versions, machine, seed,
         date, excluded and unreadable files.
+    image_hashes
+        SHA-256 of the images that teach and choose; empty where a folder does not say.
     """
 
     folder: Path
     config: Config
     split: Split
     meta: dict[str, Any]
+    image_hashes: frozenset[str] = frozenset()
 
     @property
     def checkpoints(self) -> Path:
@@ -124,7 +128,7 @@ def start_run(
         "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": check.unreadable,
     }
-    return Run(folder, config, split, meta)
+    return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
 
 
 def write_run(run: Run) -> None:
@@ -142,6 +146,7 @@ def write_run(run: Run) -> None:
     """
     _make_folder(run.folder)
     save_split(run.split, run.folder / "split.json")
+    atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
     atomic_write(run.folder / "meta.json", _json(run.meta))
     # written last: a folder with a config.toml is a whole run folder
     atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
@@ -181,14 +186,11 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     tree = stored.model_dump(mode="json", exclude_none=True)
     config = load_config(settings=settings, base=tree)
     _refuse_changes(stored, config)
-    try:
-        meta = json.loads((folder / "meta.json").read_text(encoding="utf-8"))
-        dataset = open_dataset(data or Path(meta["data"]), config.data)
-    except (OSError, KeyError, json.JSONDecodeError) as error:
-        raise ModelError(
-            f"{folder}/meta.json is missing or damaged ({error}); restore it from a copy"
-        ) from error
-    return Run(folder, config, load_split(folder / "split.json", dataset), meta)
+    meta = _read_meta(folder / "meta.json")
+    dataset = open_dataset(data or Path(meta["data"]), config.data)
+    images = folder / IMAGES
+    seen = images.read_text(encoding="ascii").split() if images.exists() else ()
+    return Run(folder, config, load_split(folder / "split.json", dataset), meta, frozenset(seen))
 
 
 def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -> None:
@@ -213,6 +215,53 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
             f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
             f" {run.meta['data_hash'][:12]}); restore them, or start a new run"
         )
+
+
+def samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
+    """List what a model can be judged by or calibrated on.
+
+    Parameters
+    ----------
+    folder
+        A run folder, or a model folder.
+    data
+        None is the data set of the run itself.
+
+    Returns
+    -------
+    sequence of Sample
+        Of the run's own data set, the test part of its split. Of another, its published test part, or all
+        of it where none is published.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of this kind.
+    """
+    config = DataConfig()
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if data is None or str(data.resolve()) == run.meta["data"]:
+            if not run.split.test:
+                raise DataError(f"the split of {folder} has no test part; name another data set")
+            return run.split.test
+        config = run.config.data
+    if data is None:
+        raise DataError(f"{folder} is a model without data of its own; name a data set after it")
+    dataset = open_dataset(data, config, one_class=True)
+    published = [sample for sample in dataset if sample.part == "test"]
+    return published or dataset.samples
+
+
+def _read_meta(path: Path) -> dict[str, Any]:
+    try:
+        meta: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        for key in ("data", "data_hash", "layout"):
+            if not isinstance(meta[key], str):
+                raise TypeError(f"{key} is no text")
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise ModelError(f"{path} is missing or damaged ({error}); restore it from a copy") from error
+    return meta
 
 
 def _readable(split: Split, check: FileCheck) -> Split:

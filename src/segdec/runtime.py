@@ -52,7 +52,7 @@ def require_tensorboard() -> None:
         With the command that installs it.
     """
     try:
-        import tensorboard  # noqa: F401
+        import torch.utils.tensorboard  # noqa: F401
     except ImportError as error:
         raise MissingExtraError(
             f"train.tensorboard needs TensorBoard, which is not installed ({error}); install it with:"

@@ -16,7 +16,8 @@ from segdec.config import Config
 from segdec.data.loader import load_pixels
 from segdec.imaging import DEFECT, UNKNOWN, to_unit
 from segdec.metrics import average_precision
-from segdec.model_io import ModelCard, Trained, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import IMAGES, dump_hashes, write_model
 from segdec.network import SegDecNet, to_channels_last
 from segdec.predict import probabilities
 from segdec.runs import Run
@@ -93,7 +94,8 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         ),
         versions=versions(),
     )
-    write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()})
+    images = {IMAGES: dump_hashes(run.image_hashes)} if run.image_hashes else {}
+    write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()}, images)
 
 
 def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:

@@ -1,4 +1,7 @@
-"""Where to put the threshold of the decision; always on validation data, never on test."""
+"""Where a model that has just been trained puts its threshold; always on validation data, never on test.
+
+`segdec.operating_point` puts it where the factory wants it.
+"""
 
 from __future__ import annotations
 

@@ -251,6 +251,8 @@ class Prediction:
         Connected regions of the score map above the pixel threshold, largest peak first.
     score_map
         (H, W) float32 in [0, 1], in the original image's size.
+    review_threshold
+        From here on, below ``threshold``, a person decides; None where the model has no such threshold.
     """
 
     name: str
@@ -259,3 +261,9 @@ class Prediction:
     threshold: float
     regions: tuple[Region, ...]
     score_map: NDArray[np.float32]
+    review_threshold: float | None = None
+
+    @property
+    def review(self) -> bool:
+        """True where a person decides: good is only what is neither a defect nor to review."""
+        return not self.decision and self.review_threshold is not None and self.score >= self.review_threshold

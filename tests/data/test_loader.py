@@ -1,124 +1,229 @@
-"""Targets of what is known, and nothing of what is not."""
+"""Batches: targets from masks, augmentation of both alike, a bounded cache, any number of workers."""
+
+from __future__ import annotations
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from segdec.config import Config
-from segdec.data.check import check_files
-from segdec.data.loader import TrainingSet, load_pixels, make_targets
-from segdec.imaging import DEFECT, GOOD, SCRIBBLED, UNKNOWN, write_image
-from segdec.sampling import Draw
-from segdec.types import Polygon, Sample, Scribble, Shape, Shapes
-from segdec.weighting import reduce_to_cells, weight_map
+from segdec.config import AugmentConfig, Config, load_config
+from segdec.data.loader import Batch, TrainingSet, augment, load_pixels, make_targets, training_loader
+from segdec.errors import ImageError
+from segdec.imaging import DEFECT, GOOD
+from segdec.sampling import Draw, EpochSampler
+from segdec.types import RunLengths, Sample
 
-SIZE = (64, 96)
-BOX = Polygon(((20, 20), (60, 20), (60, 44), (20, 44)))
-STROKE = Scribble(((30, 30), (50, 30)), width=3)
-
-
-@pytest.fixture
-def config() -> Config:
-    return Config.model_validate({"data": {"image_size": SIZE, "channels": 1, "dilation": 1}})
+SIZE = (64, 72)
 
 
-@pytest.fixture
-def image(tmp_path: Path) -> Path:
-    write_image(tmp_path / "a.png", np.full(SIZE, 90, np.uint8))
-    return tmp_path / "a.png"
+def config(*sets: str) -> Config:
+    return load_config(None, ("data.image_size=[64, 72]", "data.channels=1", "data.workers=0", *sets))
 
 
-def marked(image: Path, *items: Shape, label: bool = True) -> Sample:
-    return Sample("a.png", image, label, Shapes(items, SIZE) if items else None)
+def marks(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, np.uint8(DEFECT), np.uint8(GOOD))
 
 
-def targets(sample: Sample, config: Config) -> tuple[np.ndarray, np.ndarray, float]:
-    return make_targets(load_pixels(sample, config)[1], sample, config)
+def write(path: Path, pixels: np.ndarray) -> Path:
+    path.write_bytes(cv2.imencode(".png", pixels)[1].tobytes())
+    return path
 
 
-def test_weights_of_an_outline_fall_towards_its_border(image: Path, config: Config) -> None:
-    target, weights, decision = targets(marked(image, Shape(BOX)), config)
-    mask = np.zeros(SIZE, bool)
-    mask[20:44, 20:60] = True
-    assert np.array_equal(target, reduce_to_cells(mask.astype(np.float32)))
-    assert np.array_equal(weights, reduce_to_cells(weight_map(mask, 3, 2)))
-    assert decision == 1
+@pytest.fixture(scope="module")
+def samples(tmp_path_factory) -> tuple[Sample, ...]:
+    folder, generator = tmp_path_factory.mktemp("images"), np.random.default_rng(0)
+    made = []
+    for number in range(8):
+        image = write(folder / f"{number}.png", generator.integers(0, 256, SIZE, dtype=np.uint8))
+        mask = None
+        if number % 2:
+            pixels = np.zeros(SIZE, np.uint8)
+            pixels[10 + number : 25 + number, 30:50] = 255
+            mask = write(folder / f"{number}_mask.png", pixels)
+        made.append(Sample(image.name, image, bool(number % 2), mask))
+    return tuple(made)
 
 
-def test_only_the_scribble_teaches(image: Path, config: Config) -> None:
-    target, weights, _ = targets(marked(image, Shape(STROKE)), config)
-    assert weights[4, 5] > 0
-    assert target[4, 5] == pytest.approx(1)  # of the known pixels there, all are defect
-    far = np.ones_like(weights, bool)
-    far[2:6, 2:8] = False
-    assert (weights[far] == 0).all()
-    assert (target[far] == 0).all()
+def batches(samples, config: Config, epochs: int = 2) -> list[Batch]:
+    sampler = EpochSampler([sample.label for sample in samples], 2, config.train.seed)
+    loader = training_loader(samples, config, sampler)
+    found = []
+    for epoch in range(epochs):
+        sampler.start_epoch(epoch)
+        found += list(loader)
+    return found
 
 
-def test_a_scribble_weighs_in_full_beside_a_large_outline(config: Config) -> None:
-    marks = np.full(SIZE, GOOD, np.uint8)
-    marks[16:56, 40:90] = DEFECT
-    marks[8, 8] = SCRIBBLED
-    _, weights, _ = make_targets(marks, Sample("a", Path(), True), config)
-    assert weights[1, 1] == pytest.approx((288 + 3) / 289, rel=1e-5)
+def equal(one: list[Batch], other: list[Batch]) -> bool:
+    return len(one) == len(other) and all(
+        torch.equal(a, b)
+        for mine, theirs in zip(one, other, strict=True)
+        for a, b in zip(mine, theirs, strict=True)
+    )
 
 
-def test_good_scribbles_are_good(image: Path, config: Config) -> None:
-    sample = marked(image, Shape(STROKE, "good"), Shape(Scribble(((80.5, 10.5),)), "defect"))
-    target, weights, _ = targets(sample, config)
-    assert weights[4, 5] > 0
-    assert target[4, 5] == 0
-    assert target[1, 10] == pytest.approx(1)
+def test_a_batch_has_the_networks_shapes(samples):
+    batch = batches(samples, config())[0]
+    assert batch.image.shape == (2, 1, 64, 72)
+    assert batch.image.dtype == torch.float32
+    assert 0 <= float(batch.image.min()) <= float(batch.image.max()) <= 1
+    assert batch.seg_target.shape == batch.weight_map.shape == (2, 1, 8, 9)
+    assert batch.dec_target.shape == (2, 1)
+    for place, label in zip(batch.place.tolist(), batch.dec_target[:, 0].tolist(), strict=True):
+        assert samples[place].label == bool(label)
 
 
-def test_unknown_pixels_weigh_nothing_in_a_good_image(image: Path, config: Config) -> None:
-    target, weights, decision = targets(marked(image, Shape(BOX, "unknown"), label=False), config)
-    assert decision == 0
-    assert weights[4, 5] == 0
-    assert weights[0, 0] == 1
-    assert (target == 0).all()
+def test_grey_levels_are_not_changed(samples):
+    item = TrainingSet(samples, config(), 0)[Draw(3, 0)]
+    stored = cv2.imread(str(samples[3].image), cv2.IMREAD_UNCHANGED)
+    np.testing.assert_array_equal(item.image[0].numpy() * 255, stored.astype(np.float32))
 
 
-def test_an_image_label_alone_teaches_the_decision_only(image: Path, config: Config) -> None:
-    target, weights, decision = targets(marked(image), config)
-    assert decision == 1
-    assert (weights == 0).all()
-    assert (target == 0).all()
+def test_images_and_masks_are_resized_and_masks_dilated(samples):
+    image, marks = load_pixels(samples[1], config("data.image_size=[128, 144]", "data.dilation=7"))
+    assert image.shape == (128, 144, 1)
+    # rows 11..25 and columns 30..49 at twice the size: 22..51 and 60..99, then 3 more on each side
+    expected = np.zeros((128, 144), bool)
+    expected[19:55, 57:103] = True
+    assert ((marks == DEFECT) == expected).all()
+    assert ((marks == GOOD) == ~expected).all()
 
 
-def test_dilation_grows_over_good_pixels_only(image: Path, config: Config) -> None:
-    config = config.model_copy(update={"data": config.data.model_copy(update={"dilation": 5})})
-    strip = Polygon(((60, 20), (62, 20), (62, 44), (60, 44)))
-    marks = load_pixels(marked(image, Shape(BOX), Shape(strip, "unknown")), config)[1]
-    assert marks[30, 18] == DEFECT
-    assert marks[30, 60] == UNKNOWN
-    marks = load_pixels(marked(image, Shape(STROKE)), config)[1]
-    assert (marks == SCRIBBLED).sum() == (marks != UNKNOWN).sum()
+def test_run_lengths_are_masks(samples):
+    sample = Sample("a", samples[0].image, True, RunLengths(("1 64",), "train.csv"))  # the first column
+    _, marks = load_pixels(sample, config())
+    assert (marks[:, 0] == DEFECT).all()
+    assert (marks[:, 1:] == GOOD).all()
 
 
-def test_unknown_pixels_turn_with_the_image(image: Path, config: Config) -> None:
-    config = config.model_copy(update={"augment": config.augment.model_copy(update={"flip": True})})
-    corner = Polygon(((0, 0), (40, 0), (40, 24), (0, 24)))
-    samples = [marked(image, Shape(corner, "unknown"), label=False)]
-    corners = set()
-    for number in range(24):
-        weights = TrainingSet(samples, config, 0)[Draw(0, number)].weight_map[0]
-        corners.add(tuple((weights[place] == 0).item() for place in ((0, 0), (0, -1), (-1, 0), (-1, -1))))
-    assert len(corners) == 4
-    assert all(sum(each) == 1 for each in corners)
+@given(seed=st.integers(0, 10_000), square=st.booleans())
+@settings(max_examples=30, deadline=None)
+def test_flips_and_turns_commute_with_the_pixels_of_image_and_mask(seed, square):
+    shape = (64, 64) if square else (64, 72)
+    generator = np.random.default_rng(seed)
+    mask = generator.random(shape) > 0.7
+    image = mask[..., None].astype(np.float32)
+    moved, moved_mask = augment(image, mask, AugmentConfig(flip=True, turn=True), np.random.default_rng(seed))
+    assert moved.shape == image.shape
+    assert (moved[..., 0] == moved_mask).all()
+    assert moved_mask.sum() == mask.sum()
 
 
-def test_a_defect_may_lie_where_nobody_looked(image: Path) -> None:
-    good = marked(image, Shape(BOX, "good"))
-    assert "labelled defect, but its mask marks none" in next(iter(check_files([good]).unreadable.values()))
-    for item in (Shape(STROKE, "good"), Shape(BOX, "unknown")):
-        assert check_files([marked(image, item)]).unreadable == {}
-    wrong = check_files([marked(image, Shape(BOX), label=False)])
-    assert "labelled good, but its mask marks a defect" in wrong.unreadable["a.png"]
+@given(seed=st.integers(0, 10_000), axes=st.sampled_from([(0,), (1,), (0, 1)]))
+@settings(max_examples=20, deadline=None)
+def test_targets_of_a_flipped_mask_are_those_of_the_flipped_place(seed, axes):
+    """Cells are not symmetric in the image, so the mask is flipped first, and its targets are made then."""
+    generator = np.random.default_rng(seed)
+    mask = np.zeros((64, 64), bool)
+    y, x = generator.integers(8, 40, 2)
+    mask[y : y + 12, x : x + 12] = True
+    sample = Sample("a", Path("a"), True, Path("m"))
+    seg, weights, _ = make_targets(marks(np.flip(mask, axes)), sample, config())
+    shifted = np.zeros((64, 64), bool)
+    top = 64 - 12 - y if 0 in axes else y
+    left = 64 - 12 - x if 1 in axes else x
+    shifted[top : top + 12, left : left + 12] = True
+    expected_seg, expected_weights, _ = make_targets(marks(shifted), sample, config())
+    np.testing.assert_array_equal(seg, expected_seg)
+    np.testing.assert_array_equal(weights, expected_weights)
 
 
-def test_the_hash_knows_the_shapes(image: Path) -> None:
-    items = [Shape(BOX), Shape(STROKE), Shape(BOX, "good"), Shape(BOX, type="dent")]
-    hashes = {check_files([marked(image, Shape(BOX), item)]).data_hash for item in items}
-    assert len(hashes) == 4
+def test_augmented_items_have_the_targets_of_their_augmented_mask(samples):
+    settings = config("augment.flip=true", "augment.turn=true")
+    data = TrainingSet(samples, settings, 0)
+    plain = TrainingSet(samples, config(), 0)[Draw(1, 0)]
+    seen = set()
+    for number in range(40):
+        item = data[Draw(1, number)]
+        ways = [axes for axes in ((), (0,), (1,), (0, 1)) if _is_flip(item.image, plain.image, axes)]
+        assert len(ways) == 1
+        _, mask = load_pixels(samples[1], settings)
+        seg, weights, _ = make_targets(np.ascontiguousarray(np.flip(mask, ways[0])), samples[1], settings)
+        np.testing.assert_array_equal(item.seg_target[0].numpy(), seg)
+        np.testing.assert_array_equal(item.weight_map[0].numpy(), weights)
+        seen.add(ways[0])
+    assert len(seen) == 4
+
+
+def _is_flip(image: torch.Tensor, plain: torch.Tensor, axes: tuple[int, ...]) -> bool:
+    return torch.equal(image[0], plain[0].flip(axes))
+
+
+def test_brightness_and_contrast_change_the_image_only():
+    image = np.linspace(0.3, 0.7, 64 * 64, dtype=np.float32).reshape(64, 64, 1)
+    mask = image[..., 0] > 0.5
+    for number in range(20):
+        generator = np.random.default_rng(number)
+        brighter, same = augment(image, mask, AugmentConfig(brightness=0.2), generator)
+        assert (same == mask).all()
+        assert float(np.ptp(brighter - image)) < 1e-6
+        assert abs(float((brighter - image).mean())) <= 0.2
+        stretched, _ = augment(image, mask, AugmentConfig(contrast=0.3), generator)
+        assert float(stretched.mean()) == pytest.approx(0.5, abs=1e-3)
+        assert 0.7 <= float(np.ptp(stretched) / np.ptp(image)) <= 1.3
+        both, _ = augment(image, mask, AugmentConfig(contrast=0.9, brightness=0.9), generator)
+        assert 0 <= both.min() <= both.max() <= 1
+        assert both.dtype == np.float32
+
+
+def test_the_draws_number_decides_the_augmentation(samples):
+    settings = config("augment.flip=true", "augment.brightness=0.3")
+    one, other = (TrainingSet(samples, settings, cache) for cache in (0, 1 << 20))
+    for number in range(10):
+        assert torch.equal(one[Draw(2, number)].image, other[Draw(2, number)].image)
+    assert len({one[Draw(2, number)].image.numpy().tobytes() for number in range(10)}) == 10
+
+
+def test_the_cache_is_bounded_in_bytes(samples, monkeypatch):
+    import segdec.data.loader as loader
+
+    read = []
+    real = loader.load_pixels
+    monkeypatch.setattr(
+        loader, "load_pixels", lambda sample, config: read.append(sample.name) or real(sample, config)
+    )
+    entry = 2 * 64 * 72  # a uint8 image and its mask
+    data = TrainingSet(samples, config(), 3 * entry + 1)
+    for number in range(3):
+        for place in range(5):
+            data[Draw(place, number)]
+    # three are kept, two are read each time
+    assert len(read) == 5 + 2 * 2
+    assert sorted(set(read[5:])) == ["3.png", "4.png"]
+    assert sum(array.nbytes for pair in data._cache.values() for array in pair) == 3 * entry
+
+
+def test_augmentation_does_not_reach_the_cache(samples):
+    data = TrainingSet(samples, config("augment.flip=true", "augment.brightness=0.5"), 1 << 20)
+    for number in range(5):
+        data[Draw(1, number)]
+    image, mask = data._cache[1]
+    fresh_image, fresh_mask = load_pixels(samples[1], config())
+    assert (image == fresh_image).all()
+    assert (mask == fresh_mask).all()
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("workers", [1, 2])
+def test_workers_make_the_same_batches(samples, workers):
+    # OpenCV's threads are at work before the workers are forked, as they are after reading a data set
+    cv2.setNumThreads(2)
+    cv2.GaussianBlur(np.zeros((2000, 2000), np.float32), (0, 0), 5)
+    sets = ("augment.flip=true", "augment.contrast=0.2", "data.dilation=3")
+    assert equal(batches(samples, config(*sets)), batches(samples, config(*sets, f"data.workers={workers}")))
+
+
+def test_a_file_that_became_unreadable_is_named(samples, tmp_path):
+    gone = Sample("gone.png", tmp_path / "gone.png", False)
+    with pytest.raises(ImageError, match=r"gone\.png"):
+        load_pixels(gone, config())
+
+
+def test_the_input_size_must_be_chosen(samples):
+    with pytest.raises(ValueError, match="must be set"):
+        load_pixels(samples[0], load_config())

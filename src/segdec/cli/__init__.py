@@ -9,7 +9,16 @@ from typing import Annotated, Literal, NoReturn
 import typer
 
 from segdec import __version__
-from segdec.cli.screen import bar, err, evaluation_lines, out, renderer, trained_lines, training_bars
+from segdec.cli.screen import (
+    bar,
+    calibration_lines,
+    err,
+    evaluation_lines,
+    out,
+    renderer,
+    trained_lines,
+    training_bars,
+)
 from segdec.errors import PARTIAL, SegdecError
 
 app = typer.Typer(
@@ -162,6 +171,40 @@ def evaluate(
 
 
 @app.command()
+def calibrate(
+    model: Annotated[Path, typer.Argument(help="Run folder or model folder.", show_default=False)],
+    data: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Data set that the model has not seen; the run's own test part if left out.",
+            show_default=False,
+        ),
+    ] = None,
+    max_escape: Annotated[float | None, typer.Option(help="Share of defective parts that may pass.")] = None,
+    max_overkill: Annotated[
+        float | None, typer.Option(help="Share of good parts that may be rejected.")
+    ] = None,
+    confidence: Annotated[float, typer.Option(help="How sure these bounds are to hold.")] = 0.95,
+    cost_escape: Annotated[float | None, typer.Option(help="Cost of a defective part that passes.")] = None,
+    cost_overkill: Annotated[float | None, typer.Option(help="Cost of a good part that is rejected.")] = None,
+    defect_rate: Annotated[float | None, typer.Option(help="Share of defective parts in production.")] = None,
+    review_budget: Annotated[
+        float | None, typer.Option(help="Share of parts that a person may look at.")
+    ] = None,
+) -> None:
+    """Choose the model's threshold by what it may let pass, throw away or cost."""
+    from segdec.calibrate import calibrate as choose
+    from segdec.operating_point import Wish
+
+    wish = Wish(max_escape, max_overkill, confidence, cost_escape, cost_overkill, defect_rate, review_budget)
+    with bar("calibrating") as tell:
+        calibration = choose(model, data, wish, tell)
+    for line in calibration_lines(calibration):
+        out.print(line, markup=False)
+    out.print(f"Written to the model in {model}. Judge it on other data than these.", markup=False)
+
+
+@app.command()
 def predict(
     model: Annotated[Path, typer.Argument(help="Model folder or run folder.", show_default=False)],
     images: Annotated[
@@ -187,7 +230,7 @@ def predict(
     render = renderer(form)
     predictor = Predictor(model)
     if threshold is not None:
-        predictor.threshold = threshold
+        predictor.threshold, predictor.review_threshold = threshold, None
     paths = find_images(images, sys.stdin)
     targets = overlay_paths(paths, overlays) if overlays is not None else []
     lines: list[str] = [render.head] if render.head else []

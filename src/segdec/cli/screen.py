@@ -16,8 +16,10 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from segdec.errors import ConfigError
 
 if TYPE_CHECKING:
-    from segdec.evaluation import Evaluation
+    from segdec.evaluation import Evaluation, ItemShares, Share
+    from segdec.intervals import Interval
     from segdec.metrics import Metric
+    from segdec.model_card import Calibration
     from segdec.predict import Unreadable
     from segdec.runs import Run
     from segdec.train import Progress as Training
@@ -128,9 +130,9 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     counts, best = evaluation.image.at_threshold, evaluation.image.best_f1_on_test
     lines = [
         f"{len(evaluation.rows)} images: {counts.tp + counts.fn} defective, {counts.fp + counts.tn} good",
-        f"escapes {counts.fn} of {counts.tp + counts.fn}, overkill {counts.fp} of {counts.fp + counts.tn}"
-        " at the model's threshold",
-        f"image AP {_value(evaluation.image.ap)}, AUROC {_value(evaluation.image.auroc)},"
+        *_share_lines(evaluation.items),
+        f"image AP {_value(evaluation.image.ap, evaluation.image.ap_interval)},"
+        f" AUROC {_value(evaluation.image.auroc, evaluation.image.auroc_interval)},"
         f" AP (trapezoid) {_value(evaluation.image.ap_trapezoid)}",
         f"pixel AP {_value(evaluation.pixel.ap)}, AUPRO {_value(evaluation.pixel.aupro)},"
         f" Dice {_value(evaluation.pixel.dice)}",
@@ -146,8 +148,90 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     return lines
 
 
-def _value(metric: Metric) -> str:
-    return f"{metric.value:.4f}" if metric.value is not None else f"undefined ({metric.reason})"
+def _share_lines(items: ItemShares) -> list[str]:
+    defective, good = items.escape.of, items.overkill.of
+    lines = [
+        f"escapes {items.escape.count} of {defective} defective parts{_rate(items.escape)}",
+        f"overkill {items.overkill.count} of {good} good parts{_rate(items.overkill)}",
+    ]
+    if items.review.count:
+        lines.append(f"to review {items.review.count} of {items.review.of} parts{_rate(items.review)}")
+    return lines
+
+
+def _rate(share: Share) -> str:
+    if share.rate.value is None or share.interval.low is None or share.interval.high is None:
+        return ""
+    return (
+        f": {percent(share.rate.value)} (95 % interval {percent(share.interval.low)} to"
+        f" {percent(share.interval.high)})"
+    )
+
+
+def percent(share: float) -> str:
+    """Write a share as a percentage.
+
+    Parameters
+    ----------
+    share
+        In [0, 1].
+
+    Examples
+    --------
+    >>> percent(0.00431), percent(0.5)
+    ('0.43 %', '50 %')
+    """
+    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.4g} %"
+
+
+def _value(metric: Metric, interval: Interval | None = None) -> str:
+    if metric.value is None:
+        return f"undefined ({metric.reason})"
+    if interval is None or interval.low is None:
+        return f"{metric.value:.4f}"
+    return f"{metric.value:.4f} (95 % interval {interval.low:.4f} to {interval.high:.4f})"
+
+
+def calibration_lines(calibration: Calibration) -> list[str]:
+    """Say where a calibration puts the thresholds, and what it promises.
+
+    Parameters
+    ----------
+    calibration
+        Of `segdec.calibrate.calibrate`.
+
+    Returns
+    -------
+    list of str
+    """
+    from segdec.intervals import round_up
+
+    sure = f"at {100 * calibration.confidence:.6g} % confidence"
+    parts = f"{calibration.defective} defective and {calibration.good} good parts"
+    lines = [
+        f"{parts}, "
+        + (
+            f"by group, in {calibration.images} images" if calibration.items == "groups" else "one image each"
+        ),
+        f"defect from a score of {calibration.threshold:.4g}",
+        f"escapes: at most {percent(round_up(calibration.escape_bound))} of defective parts {sure}"
+        f" ({calibration.escapes} of {calibration.defective} here)",
+        f"overkill: at most {percent(round_up(calibration.overkill_bound))} of good parts {sure}"
+        f" ({calibration.overkill} of {calibration.good} here)",
+    ]
+    if calibration.review_threshold is not None:
+        lines[1] += f", review from {calibration.review_threshold:.4g}"
+        lines.append(f"to review: {percent(calibration.review_share)} of the parts here")
+    if calibration.cost is not None and calibration.cost_bound is not None:
+        lines.append(
+            f"cost of a part: {calibration.cost:.4g} here, at most {calibration.cost_bound:.4g} {sure}"
+        )
+    if not calibration.disjoint:
+        lines.append(
+            "The model does not say which images it was trained on: the bounds hold only if none of these"
+            " took part in its training."
+        )
+    return lines
 
 
 @dataclass(frozen=True)

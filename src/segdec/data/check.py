@@ -26,6 +26,8 @@ class FileCheck:
     data_hash
         SHA-256 (hexadecimal) over the usable samples' names, labels, groups, images and masks; the same
         wherever the data set lies.
+    image_hashes
+        Name -> SHA-256 (hexadecimal) of each usable image file.
     sizes
         Name -> (height, width) of each usable image, in pixels.
     grey
@@ -35,6 +37,7 @@ class FileCheck:
     samples: tuple[Sample, ...]
     unreadable: dict[str, str]
     data_hash: str
+    image_hashes: dict[str, str]
     sizes: dict[str, ImageSize]
     grey: bool
 
@@ -79,12 +82,13 @@ def check_files(
     usable = [each for each in looks if not each.reason]
     digest = hashlib.sha256()
     for each in sorted(usable, key=lambda each: each.sample.name):
-        fields = (each.sample.name, str(int(each.sample.label)), each.sample.group, each.digest)
+        fields = (each.sample.name, str(int(each.sample.label)), each.sample.group, " ".join(each.hashes))
         digest.update("\0".join(fields).encode() + b"\0")
     return FileCheck(
         samples=tuple(each.sample for each in usable),
         unreadable={each.sample.name: each.reason for each in looks if each.reason},
         data_hash=digest.hexdigest(),
+        image_hashes={each.sample.name: each.hashes[0] for each in usable},
         sizes={each.sample.name: each.size for each in usable},
         grey=all(each.grey for each in usable),
     )
@@ -96,7 +100,7 @@ class _Look:
     reason: str = ""
     size: ImageSize = (0, 0)
     grey: bool = True
-    digest: str = ""
+    hashes: tuple[str, ...] = ()
 
 
 def _look(sample: Sample) -> _Look:
@@ -112,29 +116,26 @@ def _look(sample: Sample) -> _Look:
                 f" {'a defect' if marked else 'none'}; correct the one or the other"
             )
     grey = image.shape[2] == 1 or bool((image == image[..., :1]).all())
-    return _Look(sample, size=size, grey=grey, digest=_digest_files(sample))
+    return _Look(sample, size=size, grey=grey, hashes=_hash_files(sample))
 
 
-def _digest_files(sample: Sample) -> str:
-    digests = [hashlib.sha256(sample.image.read_bytes()).hexdigest()]
+def _hash_files(sample: Sample) -> tuple[str, ...]:
+    """Return the SHA-256 of the image, and of the mask where there is one."""
+    contents = [sample.image.read_bytes()]
     if isinstance(sample.mask, Path):
-        digests.append(hashlib.sha256(sample.mask.read_bytes()).hexdigest())
+        contents.append(sample.mask.read_bytes())
     elif isinstance(sample.mask, RunLengths):
-        digests.append(_digest_rows(sample.mask))
+        contents.append("\n".join(sample.mask.rows).encode())
     elif isinstance(sample.mask, Shapes):
-        digests += [_digest_shape(item) for item in sample.mask.items]
-    return " ".join(digests)
+        contents += [_shape_content(item) for item in sample.mask.items]
+    return tuple(hashlib.sha256(content).hexdigest() for content in contents)
 
 
-def _digest_shape(item: Shape) -> str:
+def _shape_content(item: Shape) -> bytes:
     if isinstance(item.form, Path):
-        form = hashlib.sha256(item.form.read_bytes()).hexdigest()
+        form = item.form.read_bytes()
     elif isinstance(item.form, RunLengths):
-        form = _digest_rows(item.form)
+        form = "\n".join(item.form.rows).encode()
     else:
-        form = repr(item.form)
-    return f"{item.meaning} {item.type} {form}"
-
-
-def _digest_rows(runs: RunLengths) -> str:
-    return hashlib.sha256("\n".join(runs.rows).encode()).hexdigest()
+        form = repr(item.form).encode()
+    return f"{item.meaning} {item.type} ".encode() + form

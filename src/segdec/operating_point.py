@@ -1,0 +1,371 @@
+"""Where the factory puts its thresholds: a bound on escapes or overkill is kept, or the cost is low.
+
+The bounds are exact and assume no distribution.
+
+*Theorem.* Let S_(1) <= ... <= S_(n) be the ordered scores of n defective items, drawn independently
+from the distribution of those to come, and R(t) = P(S < t) the escape rate at threshold t. For a k
+that does not depend on the scores, R(S_(k+1)) > r happens with a probability of at most
+P(Bin(n, r) <= k), whatever the distribution, ties included.
+
+*Proof.* Let q be the supremum of the t with R(t) <= r; R(q) <= r as R is continuous from the left.
+So R(S_(k+1)) > r means S_(k+1) > q: at most k of n items are <= q, each of which is with a
+probability of at least r.
+
+*Use.* k is the largest number with P(Bin(n, max_escape) <= k) <= 1 - confidence, a function of n and
+the wish alone. R rises with t, so the bound holds for **every** threshold with at most k misses,
+however it was picked among those. Overkill is the mirror image. A rate that the wish leaves open has a
+bound that holds at all thresholds at once (one for each of the n order statistics, each at
+1 - (1 - confidence) / n), so that picking a threshold by it takes nothing away; the cost takes half of
+1 - confidence from either class.
+
+*Assumptions.* Items are independent of one another; images of one item need not be. The items to
+come are like these: same product, same defects in the same mix, same camera and light, same model.
+Bounds speak of the process, not of the next hundred items, and each holds by itself with the
+confidence, not all of them together.
+
+Source: S. S. Wilks, "Determination of sample sizes for setting tolerance limits", Ann. Math. Stat. 12
+(1941); V. Vovk, "Conditional validity of inductive conformal predictors", ACML 2012; as a
+test of nested hypotheses in fixed sequence: A. Angelopoulos et al., "Learn then Test",
+arXiv:2110.01052.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple, TypeVar
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from segdec.errors import ConfigError, DataError, UnsupportedError
+from segdec.intervals import cases_needed, largest_count, round_up, upper_bound
+from segdec.items import Items
+
+Rates = TypeVar("Rates", float, NDArray[np.float64])
+
+_ROUNDING = 1e-12  # a budget that is met to the last digit counts as met
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What the factory asks of a threshold: bounds, or the lowest cost.
+
+    Attributes
+    ----------
+    max_escape
+        Largest share of the defective items that may pass, in (0, 1).
+    max_overkill
+        Largest share of the good items that may be rejected, in (0, 1).
+    confidence
+        How sure a bound is to hold, in (0, 1).
+    cost_escape, cost_overkill
+        Cost of one escape and of one overkill, in any currency, above 0.
+    defect_rate
+        Share of defective items in production, in (0, 1). Without it, review shares are those of the
+        calibration data, which often hold more defects.
+    review_budget
+        Largest share of all items that may go to a person, in [0, 1].
+
+    Raises
+    ------
+    ConfigError
+        If a value cannot be, or it is not clear what is wished.
+    """
+
+    max_escape: float | None = None
+    max_overkill: float | None = None
+    confidence: float = 0.95
+    cost_escape: float | None = None
+    cost_overkill: float | None = None
+    defect_rate: float | None = None
+    review_budget: float | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("max_escape", "max_overkill", "confidence", "defect_rate"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < 1:  # NaN fails too
+                raise ConfigError(f"{name} must lie between 0 and 1, both excluded, got {value}")
+        if self.review_budget is not None and not 0 <= self.review_budget <= 1:
+            raise ConfigError(f"review_budget must lie between 0 and 1, got {self.review_budget}")
+        for name in ("cost_escape", "cost_overkill"):
+            value = getattr(self, name)
+            if value is not None and not 0 < value < math.inf:
+                raise ConfigError(f"{name} must be a number above 0, got {value}")
+        bounds = self.max_escape is not None or self.max_overkill is not None
+        costs = [self.cost_escape, self.cost_overkill]
+        if costs == [None, None] and bounds:
+            return
+        if bounds or None in [*costs, self.defect_rate]:
+            raise ConfigError(
+                "a wish is max_escape, max_overkill or both, or the three of cost_escape, cost_overkill and"
+                f" defect_rate; got {', '.join(self.given()) or 'none of them'}"
+            )
+
+    def expected_cost(self, escape: Rates, overkill: Rates) -> Rates | None:
+        """Return the expected cost of an item at these rates, None where costs are not given."""
+        if self.cost_escape is None or self.cost_overkill is None or self.defect_rate is None:
+            return None
+        return (
+            self.defect_rate * self.cost_escape * escape
+            + (1 - self.defect_rate) * self.cost_overkill * overkill
+        )
+
+    def given(self) -> dict[str, float]:
+        """Return what is wished, by name, without the confidence."""
+        names = ("max_escape", "max_overkill", "cost_escape", "cost_overkill", "defect_rate", "review_budget")
+        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+@dataclass(frozen=True, slots=True)
+class Bounded:
+    """A rate that was counted, and what it is at most.
+
+    Attributes
+    ----------
+    count, of
+        Wrong decisions among the items of one class.
+    bound
+        Upper bound of the rate in production, at the wish's confidence.
+    """
+
+    count: int
+    of: int
+    bound: float
+
+
+class OperatingPoint(NamedTuple):
+    """Thresholds, and what they promise.
+
+    Attributes
+    ----------
+    threshold
+        From here on a score is a defect.
+    review_threshold
+        From here on, below ``threshold``, a person decides; None where nobody needs to.
+    escapes
+        Defective items below both thresholds.
+    overkill
+        Good items at or above ``threshold``.
+    review_share
+        Share of all items between the thresholds, as counted: it is no bound.
+    cost, cost_bound
+        Expected cost of an item, as counted and at most; None where no cost was given.
+    """
+
+    threshold: float
+    review_threshold: float | None
+    escapes: Bounded
+    overkill: Bounded
+    review_share: float
+    cost: float | None = None
+    cost_bound: float | None = None
+
+
+def choose_thresholds(items: Items, wish: Wish) -> OperatingPoint:
+    """Choose the threshold, or the two thresholds, that a wish asks for.
+
+    A wish for one rate leaves the other as low as possible. A wish for both rates, where one threshold
+    cannot serve both, sends what lies between to review. A review budget is spent on lowering what the
+    wish leaves open. Thresholds stand midway between the scores of neighbouring items.
+
+    Parameters
+    ----------
+    items
+        Scores in [0, 1] of items that took part neither in training nor in any choice.
+    wish
+        What is asked for.
+
+    Returns
+    -------
+    OperatingPoint
+
+    Raises
+    ------
+    UnsupportedError
+        If the items are too few for the wish, with what they do support.
+    DataError
+        If items of one class are missing.
+    ValueError
+        If a score is no number in [0, 1].
+    MissingExtraError
+        If scipy is not installed.
+
+    Examples
+    --------
+    >>> items = Items(np.linspace(0.4, 0.9, 60), np.linspace(0.0, 0.5, 60))
+    >>> point = choose_thresholds(items, Wish(max_escape=0.1))
+    >>> point.escapes.count, round(point.escapes.bound, 3), point.overkill.count
+    (1, 0.077, 11)
+    """
+    _check(items)
+    n, m = len(items.defective), len(items.good)
+    cuts = _cut(items, wish.defect_rate)
+    most_misses = _allowed(_ESCAPE, items, cuts, wish)
+    most_alarms = _allowed(_OVERKILL, items, cuts, wish)
+    low, high = _pair(cuts, most_alarms, wish)
+    misses, alarms, review = cuts.misses[low], cuts.alarms[high], cuts.below[high] - cuts.below[low]
+    fits = np.ones(len(low), np.bool_)
+    if most_misses is not None:
+        fits &= misses <= most_misses
+    if most_alarms is not None:
+        fits &= alarms <= most_alarms
+    if wish.review_budget is not None:
+        _check_budget(cuts.thresholds[high[fits]], review[fits], wish)
+        fits &= review <= wish.review_budget + _ROUNDING
+    order = np.lexsort(_priorities(misses / n, alarms / m, review, wish)[::-1])  # its last key comes first
+    best = order[fits[order]][0]
+    i, j = low[best], high[best]
+    missed, alarmed = int(cuts.misses[i]), int(cuts.alarms[j])
+    half = (1 + wish.confidence) / 2
+    return OperatingPoint(
+        threshold=float(cuts.thresholds[j]),
+        review_threshold=float(cuts.thresholds[i]) if i < j else None,
+        escapes=Bounded(missed, n, _bound(missed, n, most_misses, wish.confidence)),
+        overkill=Bounded(alarmed, m, _bound(alarmed, m, most_alarms, wish.confidence)),
+        review_share=float(review[best]),
+        cost=wish.expected_cost(missed / n, alarmed / m),
+        cost_bound=wish.expected_cost(_bound(missed, n, None, half), _bound(alarmed, m, None, half)),
+    )
+
+
+class _Cuts(NamedTuple):
+    """All ways to part the items by a threshold, from low to high; each (K,).
+
+    ``below`` is the share of all items under the threshold.
+    """
+
+    thresholds: NDArray[np.float64]
+    misses: NDArray[np.intp]
+    alarms: NDArray[np.intp]
+    below: NDArray[np.float64]
+
+
+def _cut(items: Items, defect_rate: float | None) -> _Cuts:
+    n, m = len(items.defective), len(items.good)
+    scores = np.unique(np.concatenate([items.defective, items.good]))
+    lower, upper = np.append(0.0, scores), np.append(scores, 1.0)
+    middle = lower + (upper - lower) / 2
+    thresholds = np.where(middle > lower, middle, upper)  # between neighbouring floats there is no middle
+    if scores[-1] == 1:
+        thresholds = thresholds[:-1]  # no threshold stands above a score of 1
+    misses = np.searchsorted(np.sort(items.defective), thresholds)
+    passed = np.searchsorted(np.sort(items.good), thresholds)
+    rate = n / (n + m) if defect_rate is None else defect_rate
+    return _Cuts(thresholds, misses, m - passed, rate * misses / n + (1 - rate) * passed / m)
+
+
+def _pair(cuts: _Cuts, most_alarms: int | None, wish: Wish) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Return the places of each cut as the lower threshold, and of the upper one that goes with it."""
+
+    def first(most: ArrayLike) -> NDArray[np.intp]:
+        """Return the place of the lowest cut with at most so many alarms."""
+        return np.searchsorted(-cuts.alarms, -np.asarray(most))
+
+    low = np.arange(len(cuts.thresholds))
+    if most_alarms is not None and wish.max_escape is not None:
+        return low, np.maximum(low, first(most_alarms))
+    if not wish.review_budget:
+        return low, low
+    budget = wish.review_budget + _ROUNDING
+    furthest = np.searchsorted(cuts.below, cuts.below + budget, "right") - 1
+    return low, np.maximum(low, first(cuts.alarms[furthest]))  # nearer, with as few alarms
+
+
+def _priorities(
+    misses: NDArray[np.float64], alarms: NDArray[np.float64], review: NDArray[np.float64], wish: Wish
+) -> tuple[NDArray[np.float64], ...]:
+    """Return what is to be low among the pairs that fit, the most important first."""
+    cost = wish.expected_cost(misses, alarms)
+    if cost is not None:
+        return cost, misses, review
+    if wish.max_escape is None:
+        return misses, alarms, review
+    if wish.max_overkill is None:
+        return alarms, misses, review
+    return review, misses, alarms
+
+
+class _Rate(NamedTuple):
+    """One of the two kinds of wrong decisions, in words."""
+
+    wish: str
+    name: str
+    wrong: str
+    kind: str
+
+
+_ESCAPE = _Rate("max_escape", "escape rate", "miss", "defective")
+_OVERKILL = _Rate("max_overkill", "overkill rate", "false alarm", "good")
+
+
+def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
+    """Return how many wrong decisions the wished rate allows, None where none is wished."""
+    limit = getattr(wish, rate.wish)
+    if limit is None:
+        return None
+    escape = rate is _ESCAPE
+    of = len(items.defective if escape else items.good)
+    fewest = int((cuts.misses if escape else cuts.alarms).min())  # alarms: good items with a score of 1
+    allowed = largest_count(limit, of, wish.confidence)
+    if allowed is not None and allowed >= fewest:
+        return allowed
+    sure, needed = f"at {_percent(wish.confidence)} confidence", cases_needed(limit, wish.confidence)
+    supported = round_up(upper_bound(fewest, of, wish.confidence))
+    if supported >= 1:
+        raise UnsupportedError(
+            f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts, at any threshold, support no"
+            f" {rate.name} {sure}; the model cannot tell them apart: train it anew, or with other data",
+            needed=needed,
+        )
+    offer = choose_thresholds(items, Wish(**{rate.wish: supported}, confidence=wish.confidence))
+    raise UnsupportedError(
+        f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts support an {rate.name} of at most"
+        f" {_percent(supported)} {sure}; for {_percent(limit)} you need {needed} {rate.kind} parts without a"
+        f" {rate.wrong}; what can be had now is {rate.wish} {supported:g}, with the threshold"
+        f" {offer.threshold:.4g}, {_several(offer.escapes.count, 'miss')} on {offer.escapes.of} and"
+        f" {_several(offer.overkill.count, 'false alarm')} on {offer.overkill.of} parts",
+        supported=supported,
+        threshold=offer.threshold,
+        needed=needed,
+    )
+
+
+def _check_budget(thresholds: NDArray[np.float64], review: NDArray[np.float64], wish: Wish) -> None:
+    least = int(review.argmin())
+    share, budget = float(review[least]), wish.review_budget
+    if budget is not None and share > budget + _ROUNDING:
+        share = round_up(share)
+        raise UnsupportedError(
+            f"these rates leave {_percent(share)} of the parts to review, more than the budget of"
+            f" {_percent(budget)}; allow review_budget {share:g}, or higher rates",
+            supported=share,
+            threshold=float(thresholds[least]),
+        )
+
+
+def _bound(count: int, of: int, allowed: int | None, confidence: float) -> float:
+    """Bound a rate: by the number allowed beforehand, or else at all thresholds at once."""
+    if allowed is not None:
+        return upper_bound(allowed, of, confidence)
+    return upper_bound(count, of, 1 - (1 - confidence) / of)
+
+
+def _check(items: Items) -> None:
+    n, m = len(items.defective), len(items.good)
+    if not (n and m):
+        raise DataError(
+            f"thresholds are chosen on defective and good parts, got {n} defective and {m} good; add"
+            " the other kind"
+        )
+    scores = np.concatenate(items)
+    if not ((scores >= 0) & (scores <= 1)).all():  # NaN fails too
+        raise ValueError(f"scores must lie in [0, 1], got {scores[~((scores >= 0) & (scores <= 1))][0]}")
+
+
+def _several(count: int, what: str) -> str:
+    return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('s') else 's'}"
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.6g} %"

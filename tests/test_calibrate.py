@@ -1,0 +1,298 @@
+"""A calibration goes into the model, from there into every decision, and never comes from seen images."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from segdec.calibrate import calibrate
+from segdec.cli import main
+from segdec.config import NetworkConfig, load_config
+from segdec.data.check import check_files
+from segdec.data.synthetic import write_dagm_like
+from segdec.errors import DataError, ImageError, OutputError, UnsupportedError
+from segdec.evaluate import evaluate_run
+from segdec.imaging import write_image
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import CARD, IMAGES, dump_hashes, read_hashes, read_model, write_model
+from segdec.network import build_network
+from segdec.operating_point import Wish
+from segdec.predict import Predictor
+from segdec.results import to_json
+from segdec.types import Sample
+
+ITEMS, VIEWS = 40, 2
+SIZE = (64, 64)
+TINY = NetworkConfig(
+    block_channels=(4, 4, 6),
+    block_depths=(1, 1, 1),
+    context_channels=8,
+    context_kernel=5,
+    decision_channels=(2, 3, 4),
+)
+WISH = Wish(max_escape=0.25, max_overkill=0.25, confidence=0.9)
+
+
+def make_card(**changes: Any) -> ModelCard:
+    fields: dict[str, Any] = {
+        "network": TINY,
+        "image_size": SIZE,
+        "channels": 1,
+        "threshold": 0.5,
+        "threshold_from": "default",
+        "pixel_threshold": 0.5,
+        "trained": Trained(
+            date="2030-01-01", run="r", dataset=None, data_hash=None, epoch=None, seed=None, commit=None
+        ),
+        "versions": {},
+    }
+    return ModelCard(**(fields | changes))
+
+
+def make_weights() -> dict[str, Any]:
+    weights = {name: value.numpy() for name, value in build_network(TINY, seed=1).state_dict().items()}
+    weights["fc.weight"] = weights["fc.weight"] * 40  # so that images differ in score
+    return weights
+
+
+@pytest.fixture(scope="module")
+def parts(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Write a model, and a table of items with two images each: the higher half of scores is defective."""
+    folder = tmp_path_factory.mktemp("calibration")
+    write_model(folder / "model", make_card(), make_weights(), {IMAGES: dump_hashes(["00"])})
+    predictor, random, rows = Predictor(folder / "model", "cpu"), np.random.default_rng(0), []
+    for item in range(ITEMS):
+        level = random.uniform(0.2, 1)
+        for view in range(VIEWS):
+            noise = random.integers(0, 250, (16, 16), dtype=np.uint8) * level
+            name = f"{item}_{view}.png"
+            write_image(folder / name, np.kron(noise.astype(np.uint8), np.ones((4, 4), np.uint8)))
+            rows.append([name, predictor.predict(folder / name).score, str(item)])
+    scores = np.array([row[1] for row in rows]).reshape(ITEMS, VIEWS).max(1)
+    order = np.argsort(scores)
+    defective = set(order[ITEMS // 2 :]) ^ {order[3], order[-4]}  # not quite apart
+    write_table(folder / "parts.csv", [(name, int(int(item) in defective), item) for name, _, item in rows])
+    return folder
+
+
+def write_table(path: Path, rows: list[tuple[str, int, str]]) -> None:
+    with path.open("w", newline="") as stream:
+        csv.writer(stream).writerows([("image", "label", "group"), *rows])
+
+
+@pytest.fixture
+def place(parts: Path, tmp_path: Path) -> Path:
+    """Copy the model and the parts, so that a test may change them."""
+    return Path(shutil.copytree(parts, tmp_path / "parts"))
+
+
+def run(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, *arguments: object
+) -> tuple[int, str]:
+    monkeypatch.setattr(sys, "argv", ["segdec", *map(str, arguments)])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    captured = capsys.readouterr()
+    return int(ended.value.code or 0), captured.out + captured.err
+
+
+def test_what_is_calibrated_is_written_and_used(place: Path) -> None:
+    before, weights = read_model(place / "model")
+    calibration = calibrate(place / "model", place / "parts.csv", WISH)
+    card, same = read_model(place / "model")  # whole, with right hashes
+    assert card.calibration == calibration
+    assert (card.threshold, card.threshold_from) == (calibration.threshold, "calibration")
+    unchanged = {"threshold", "threshold_from", "calibration", "files"}
+    assert card.model_dump(exclude=unchanged) == before.model_dump(exclude=unchanged)
+    assert {name: card.files[name] for name in card.files if name != CARD} == {
+        name: before.files[name] for name in before.files if name != CARD
+    }
+    assert all((weights[name] == same[name]).all() for name in weights)
+    assert (calibration.items, calibration.images, calibration.disjoint) == ("groups", ITEMS * VIEWS, True)
+    assert (calibration.defective, calibration.good) == (ITEMS // 2, ITEMS // 2)
+    assert calibration.wish == {"max_escape": 0.25, "max_overkill": 0.25}
+    assert max(calibration.escape_bound, calibration.overkill_bound) <= 0.25
+    assert len(calibration.data_hash) == 64
+
+    items = evaluate_run(place / "model", place / "parts.csv").items
+    assert (items.escape.count, items.escape.of) == (calibration.escapes, calibration.defective)
+    assert (items.overkill.count, items.overkill.of) == (calibration.overkill, calibration.good)
+
+
+def test_three_decisions(place: Path) -> None:
+    # so sure that nothing may go wrong, where two items stand on the wrong side
+    calibration = calibrate(
+        place / "model", place / "parts.csv", Wish(max_escape=0.12, max_overkill=0.12, confidence=0.9)
+    )
+    assert calibration.review_threshold is not None
+    assert calibration.review_share > 0
+    predictor = Predictor(place / "model", "cpu")
+    seen = set()
+    for path in sorted(place.glob("*.png")):
+        prediction = predictor.predict(path)
+        seen.add(said := to_json(prediction)["decision"])
+        place_in_line = (
+            int(prediction.score >= calibration.review_threshold),
+            int(prediction.score >= calibration.threshold),
+        )
+        assert said == {(0, 0): "good", (1, 0): "review", (1, 1): "defect"}[place_in_line]
+        assert (prediction.decision, prediction.review) == (said == "defect", said == "review")
+        assert to_json(prediction)["review_threshold"] == calibration.review_threshold
+    assert seen == {"good", "review", "defect"}
+
+    evaluation = evaluate_run(place / "model", place / "parts.csv")
+    assert (evaluation.items.escape.count, evaluation.items.overkill.count) == (0, 0)
+    assert evaluation.items.review.rate.value == pytest.approx(calibration.review_share)
+    assert any(row.review for row in evaluation.rows)
+
+
+def test_calibrating_again_replaces_the_calibration(place: Path) -> None:
+    first = calibrate(place / "model", place / "parts.csv", WISH)
+    second = calibrate(place / "model", place / "parts.csv", Wish(max_escape=0.3, confidence=0.8))
+    card, _ = read_model(place / "model")
+    assert card.calibration == second
+    assert first.data_hash == second.data_hash
+    costs = Wish(cost_escape=100, cost_overkill=1, defect_rate=0.01)
+    third = calibrate(place / "model", place / "parts.csv", costs)
+    assert third.cost is not None
+    assert third.cost_bound is not None
+    assert third.cost < third.cost_bound
+
+
+def test_images_of_the_training_are_refused(place: Path) -> None:
+    sample = Sample("7_1.png", place / "7_1.png", label=False)
+    seen = check_files([sample]).image_hashes["7_1.png"]
+    shutil.rmtree(place / "model")
+    write_model(place / "model", make_card(), make_weights(), {IMAGES: dump_hashes([seen, "00"])})
+    before = (place / "model" / CARD).read_bytes()
+    with pytest.raises(DataError, match=r"1 of 80 calibration images took part .* \(7_1\.png is the first\)"):
+        calibrate(place / "model", place / "parts.csv", WISH)
+    assert (place / "model" / CARD).read_bytes() == before
+
+
+def test_a_model_that_does_not_say_what_it_was_trained_on(place: Path) -> None:
+    shutil.rmtree(place / "model")
+    write_model(place / "model", make_card(), make_weights())
+    assert read_hashes(place / "model") is None
+    assert not calibrate(place / "model", place / "parts.csv", WISH).disjoint
+
+
+def test_one_image_does_not_stand_for_two_parts(place: Path) -> None:
+    shutil.copy(place / "0_0.png", place / "9_0.png")
+    with pytest.raises(DataError, match=r"0_0\.png and 9_0\.png are the same image, but stand for two parts"):
+        calibrate(place / "model", place / "parts.csv", WISH)
+
+
+def test_every_image_must_be_readable(place: Path) -> None:
+    (place / "3_0.png").write_bytes(b"no image")
+    with pytest.raises(ImageError, match=r"3_0\.png"):
+        calibrate(place / "model", place / "parts.csv", WISH)
+
+
+@pytest.mark.parametrize("failure", ["unsupported", "disk"])
+def test_a_failure_leaves_the_model_as_it_was(
+    place: Path, monkeypatch: pytest.MonkeyPatch, failure: str
+) -> None:
+    before = (place / "model" / CARD).read_bytes()
+    if failure == "unsupported":
+        with pytest.raises(UnsupportedError, match="you need 299 defective parts without a miss"):
+            calibrate(place / "model", place / "parts.csv", Wish(max_escape=0.01))
+    else:
+
+        def fail(_: int) -> None:
+            raise OSError(28, "No space left on device")
+
+        monkeypatch.setattr("os.fsync", fail)
+        with pytest.raises(OutputError, match=r"model\.json: no space left"):
+            calibrate(place / "model", place / "parts.csv", WISH)
+    assert (place / "model" / CARD).read_bytes() == before
+    assert sorted(path.name for path in (place / "model").iterdir()) == sorted(
+        read_model(place / "model")[0].files
+    )
+
+
+def test_the_command(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def do(*arguments: object) -> tuple[int, str]:
+        return run(capsys, monkeypatch, *arguments)
+
+    model, data = place / "model", place / "parts.csv"
+    code, said = do(
+        "calibrate", model, data, "--max-escape", 0.25, "--max-overkill", 0.12, "--confidence", 0.9
+    )
+    assert code == 0, said
+    assert "20 defective and 20 good parts, by group, in 80 images" in said
+    assert "at 90 % confidence" in said
+    code, said = do("evaluate", model, data, "--out", place / "results")
+    assert code == 0, said
+    assert "of 20 defective parts" in said
+    assert "95 % interval" in said
+    tree = json.loads((place / "results" / "metrics.json").read_text())
+    assert tree["items"]["escape"]["of"] == 20
+    assert len(tree["image"]["auroc_interval"]) == 2
+    code, said = do("predict", model, place, "--format", "csv")
+    assert code == 0, said
+    decisions = {row["decision"] for row in csv.DictReader(said.splitlines())}
+    assert decisions <= {"good", "review", "defect"}
+    code, said = do("calibrate", model, data, "--max-escape", 0.01)
+    assert (code, said.strip().count("\n")) == (4, 0)
+    assert "0 misses on 20 defective parts support an escape rate of at most 14 %" in said
+    code, said = do("calibrate", model, data, "--max-escape", 1.5)
+    assert (code, said.strip()) == (3, "Error: max_escape must lie between 0 and 1, both excluded, got 1.5")
+    assert do("calibrate", model, data)[0] == 3
+
+
+def test_a_given_threshold_ends_the_review(
+    place: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    calibrate(place / "model", place / "parts.csv", Wish(max_escape=0.12, max_overkill=0.12, confidence=0.9))
+    code, said = run(capsys, monkeypatch, "predict", place / "model", place, "--threshold", "0.999")
+    assert code == 0, said
+    assert "review" not in said
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Callable[[Path], tuple[Path, Path]]:
+    """Train for an epoch on a made-up data set; return a copier of data and run."""
+    from segdec.train import train
+
+    folder = tmp_path_factory.mktemp("trained")
+    write_dagm_like(folder / "data", 0, SIZE, train=(12, 6), test=(8, 4))
+    settings = [f"network.{name}={json.dumps(value)}" for name, value in TINY.model_dump(mode="json").items()]
+    settings = [each for each in settings if "bias" not in each]
+    config = load_config(settings=(*settings, "train.epochs=1", "data.workers=0", "data.image_size=[64,64]"))
+    train(folder / "data", config, folder / "run")
+
+    def copy(place: Path) -> tuple[Path, Path]:
+        shutil.copytree(folder, place / "copy")
+        return place / "copy" / "run", folder / "data"
+
+    return copy
+
+
+def test_a_run_names_its_images_and_refuses_them(
+    trained: Callable[[Path], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    folder, data = trained(tmp_path)
+    hashes = read_hashes(folder)
+    assert hashes is not None
+    assert len(hashes) == 18
+    wish = Wish(max_escape=0.6, confidence=0.5)
+    own = calibrate(folder, None, wish)  # the test part of its split
+    assert (own.images, own.disjoint) == (12, True)
+    assert calibrate(folder, data, wish).data_hash == own.data_hash
+    with (tmp_path / "seen.csv").open("w") as stream:
+        stream.write("image,label\n")
+        for path in sorted((data / "Train").glob("*.PNG")):
+            stream.write(f"{path},{int((data / 'Train' / 'Label' / f'{path.stem}_label.PNG').exists())}\n")
+    with pytest.raises(DataError, match="18 of 18 calibration images took part in the model's training"):
+        calibrate(folder, tmp_path / "seen.csv", wish)

@@ -1,0 +1,121 @@
+"""What is chosen for the machine, and what is said where something is missing."""
+
+from __future__ import annotations
+
+import sys
+
+import pytest
+import torch
+
+from segdec import runtime
+from segdec.config import NetworkConfig
+from segdec.errors import ConfigError, MissingExtraError
+
+
+@pytest.fixture
+def on(monkeypatch):
+    def choose(device: str, kind: str = "other", bf16: bool = False) -> None:
+        monkeypatch.setattr(runtime, "device_type", lambda: device)
+        monkeypatch.setattr(runtime, "cpu_kind", lambda: kind)
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda **_: bf16)
+
+    return choose
+
+
+@pytest.mark.parametrize(
+    ("machine", "precision"),
+    [
+        (("cpu", "other"), "fp32"),
+        (("cpu", "avx512-bf16"), "bf16"),
+        (("cpu", "amx"), "bf16"),
+        (("cuda", "other", True), "bf16"),
+        (("cuda", "other", False), "fp32"),
+    ],
+)
+def test_auto_takes_bf16_only_in_hardware(on, machine, precision):
+    on(*machine)
+    assert runtime.choose_precision("auto") == precision
+
+
+def test_a_wish_is_granted_where_it_can_be(on):
+    on("cpu")
+    assert runtime.choose_precision("bf16") == "bf16"
+    assert runtime.choose_precision("fp32") == "fp32"
+    with pytest.raises(ConfigError, match="fp16 needs a GPU; on this CPU use fp32, bf16 or auto"):
+        runtime.choose_precision("fp16")
+    on("cuda")
+    assert runtime.choose_precision("fp16") == "fp16"
+
+
+@pytest.mark.parametrize(
+    ("machine", "network", "precision", "form"),
+    [
+        (("cpu", "other"), {}, "fp32", "spectral"),
+        (("cpu", "avx512-bf16"), {}, "bf16", "spectral"),
+        (("cpu", "amx"), {}, "bf16", "direct"),
+        (("cpu", "amx"), {}, "fp32", "spectral"),
+        (("cuda", "other"), {}, "bf16", "direct"),
+        (("cpu", "other"), {"context_kernel": 5}, "fp32", "direct"),
+        (("cpu", "other"), {"context_channels": 32}, "fp32", "direct"),
+    ],
+)
+def test_the_context_convolution_follows_the_machine(on, machine, network, precision, form):
+    on(*machine)
+    assert runtime.choose_context("auto", NetworkConfig(**network), precision) == form
+
+
+@pytest.mark.parametrize("wish", ["direct", "spectral"])
+def test_a_wished_form_is_taken(on, wish):
+    on("cuda")
+    assert runtime.choose_context(wish, NetworkConfig(), "fp32") == wish
+
+
+def test_the_kind_of_cpu_is_one_of_three(monkeypatch):
+    assert runtime.cpu_kind() in ("amx", "avx512-bf16", "other")
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
+    assert runtime.cpu_kind() == "amx"
+    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
+    assert runtime.cpu_kind() == "avx512-bf16"
+    # a PyTorch that does not tell is taken for one without
+    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
+    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+    assert runtime.cpu_kind() == "other"
+
+
+@pytest.mark.parametrize("missing", ["torch", "accelerate"])
+def test_without_torch_the_command_that_installs_it_is_named(monkeypatch, missing):
+    monkeypatch.setitem(sys.modules, missing, None)
+    with pytest.raises(MissingExtraError, match=r"pip install 'segdec\[train\]'"):
+        runtime.require_torch()
+
+
+def test_the_first_process_is_the_main_one(monkeypatch):
+    monkeypatch.delenv("RANK", raising=False)
+    assert runtime.is_main_process()
+    monkeypatch.setenv("RANK", "1")
+    assert not runtime.is_main_process()
+
+
+def test_precision_may_change_from_training_to_training():
+    for precision, mixed in (("fp32", "no"), ("bf16", "bf16"), ("fp32", "no")):
+        accelerator = runtime.make_accelerator(precision, 2)
+        assert accelerator.mixed_precision == mixed
+        assert accelerator.gradient_accumulation_steps == 2
+
+
+def test_versions_and_machine_are_told():
+    found = runtime.versions()
+    assert found["torch"] == torch.__version__
+    assert found["python"] == ".".join(map(str, sys.version_info[:3]))
+    machine = runtime.machine()
+    assert machine["cpu"]
+    assert int(machine["cores"]) >= 1
+
+
+def test_the_commit_is_of_this_source_tree_or_none(monkeypatch, tmp_path):
+    assert runtime.commit() is None or len(runtime.commit().rstrip("+")) >= 7
+    monkeypatch.setattr(runtime, "__file__", str(tmp_path / "runtime.py"))
+    assert runtime.commit() is None
+    monkeypatch.setenv("PATH", "")
+    assert runtime.commit() is None
