@@ -126,6 +126,7 @@ def start_run(
         "versions": versions(),
         "machine": machine(),
         "excluded": dataset.excluded,
+        "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": check.unreadable,
     }
     return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))

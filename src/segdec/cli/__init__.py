@@ -260,6 +260,24 @@ def predict(
         raise typer.Exit(PARTIAL)
 
 
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Data set, in any layout that train takes.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to: Annotated[str, typer.Option("--to", help="folder (good/, defect/, masks/) or coco.")],
+    strict: Annotated[bool, typer.Option("--strict", help="An unreadable image is an error.")] = False,
+) -> None:
+    """Write a data set in another layout; images are copied."""
+    from segdec.data.convert import convert as write
+
+    with bar("reading") as tell:
+        converted = write(source, target, to, strict=strict, watch=tell)
+    for line in converted.lines():
+        out.print(line, markup=False)
+    if converted.unreadable:
+        raise typer.Exit(PARTIAL)
+
+
 @app.command("import-reference")
 def import_reference(
     weights: Annotated[Path, typer.Argument(help="Checkpoint of the reference implementation (.pth).")],
