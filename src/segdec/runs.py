@@ -23,7 +23,7 @@ from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
 from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
-from segdec.types import ImageSize, Sample, Split
+from segdec.types import Dataset, ImageSize, Sample, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
