@@ -197,6 +197,7 @@ def _predict_some(run: Run, overlays: Path) -> list[tuple[Sample, Prediction]]:
     """Predict the first defective and good images of the test part, and write their overlays."""
     samples = _first(run.split.test, [sample.label for sample in run.split.test], _SHOWN)
     paths = [sample.image for sample in samples]
+    overlays.mkdir()
     shown = []
     found = predict_files(Predictor(run.folder), paths)
     for sample, target, prediction in zip(samples, overlay_paths(paths, overlays), found, strict=True):

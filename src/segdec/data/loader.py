@@ -222,6 +222,10 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
         Yields `Batch`.
     """
     workers = config.data.workers
+    if workers:
+        # The other cores belong to the network. Said here and not in the workers: a forked process that
+        # gives up OpenCV's threads waits for ever for those that stayed behind in its parent.
+        cv2.setNumThreads(1)
     cache_bytes = config.data.cache_mib * _MIB // max(workers, 1)
     return DataLoader(
         TrainingSet(samples, config, cache_bytes),
@@ -235,6 +239,5 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
 
 
 def _start_worker(_worker: int) -> None:
-    cv2.setNumThreads(1)  # the other cores belong to the network
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # an interruption is for the training process
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
