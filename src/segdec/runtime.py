@@ -193,6 +193,26 @@ def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
     )
 
 
+def wait_for_device() -> None:
+    """Wait until a GPU has done what it was given; a CPU has done so already."""
+    import torch
+
+    if device_type() == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has held so far: on a GPU of its memory, otherwise of RAM."""
+    import resource
+
+    import torch
+
+    if device_type() == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if platform.system() == "Darwin" else 1024  # macOS counts in bytes, Linux in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+
 def versions() -> dict[str, str]:
     """Return the versions of Python and of the libraries that decide the numbers."""
     found = {"python": platform.python_version()}
