@@ -19,11 +19,13 @@ from segdec.config import Config, load_config
 from segdec.data import open_dataset
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError
-from segdec.model_io import ModelCard, Trained, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
 from segdec.predict import Predictor
 from segdec.runtime import (
     choose_context,
     choose_precision,
+    keep_freed_memory,
     machine,
     make_accelerator,
     peak_memory,
@@ -72,6 +74,7 @@ def benchmark_train(
     MissingExtraError
         Without the training part of the installation.
     """
+    keep_freed_memory()
     require_torch()
     config = _config(image_size, precision, context)
     with _images(config, _WARM_UP + runs) as samples:
@@ -81,7 +84,7 @@ def benchmark_train(
             step(batch, waited)
             tell(done, _WARM_UP + runs)
     rows = {name: times[_WARM_UP:] for name, times in step.times.items()}
-    form = f"{step.precision}, {choose_context(config.train, config.network)} context"
+    form = f"{step.precision}, {step.context} context"
     return [
         *_heading(config, form, compiled, "a training step of one image"),
         *_table(rows),
@@ -156,9 +159,8 @@ class _TrainingStep:
 
         self.precision = choose_precision(config.train.precision)
         self.accelerator = make_accelerator(self.precision, 1)
-        network = build_network(
-            config.network, config.train.seed, context=choose_context(config.train, config.network)
-        )
+        self.context = choose_context(config.train.context, config.network, self.precision)
+        network = build_network(config.network, config.train.seed, context=self.context)
         to_channels_last(network)
         optimizer = torch.optim.SGD(network.parameters(), lr=config.train.learning_rate)
         self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
