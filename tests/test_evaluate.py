@@ -13,9 +13,9 @@ import pytest
 
 from segdec.errors import DataError, ImageError, MissingExtraError, ModelError, OutputError
 from segdec.evaluate import TILES, evaluate_predictions, join_folds, write_evaluation
-from segdec.evaluation import Row, to_json
+from segdec.evaluation import Row, TypeRecall, to_csv, to_json
 from segdec.metrics import Confusion, Metric
-from segdec.types import Prediction, Sample
+from segdec.types import Polygon, Prediction, Sample, Shape, Shapes
 
 SIZE = (48, 32)
 FILES = ["contact_sheet.png", "curves.png", "metrics.json", "scores.csv"]
@@ -68,6 +68,33 @@ def test_image_metrics_worked_out_by_hand(pairs):
     assert image.best_f1_on_test.f1.value == pytest.approx(0.8)
     assert image.best_f1_on_test.threshold == pytest.approx(0.25)
     assert image.best_f1_on_test[2:] == (1, 0)
+
+
+def test_recall_by_type_worked_out_by_hand(pairs):
+    types = [("dent", "crack"), ("dent",), (), (), ()]
+    named = [
+        (replace(sample, types=kinds), found) for (sample, found), kinds in zip(pairs, types, strict=True)
+    ]
+    evaluation = evaluate_predictions(named, threshold=0.5, pixel_threshold=0.5)
+    assert evaluation.type_recall == (TypeRecall("crack", 1, 1), TypeRecall("dent", 2, 1))
+    assert to_json(evaluation)["type_recall"][1] == {"type": "dent", "images": 2, "caught": 1}
+    assert to_csv(evaluation.rows).splitlines()[1] == "a.png,1,0.9,0.5,1,test,a.png,0,dent;crack"
+    assert evaluate_predictions(pairs, 0.5, 0.5).type_recall == ()
+
+
+def test_unknown_pixels_are_not_judged(pairs):
+    box = Polygon(((0, 0), (10, 0), (10, 20), (0, 20)))  # half of the defect, and good pixels beside it
+    (sample, found), *_, (good, found_good) = pairs
+    cut = Shapes((Shape(sample.mask), Shape(box, "unknown")))
+    whole = Shapes((Shape(Polygon(((0, 0), (32, 0), (32, 48), (0, 48))), "unknown"),))
+    evaluation = evaluate_predictions(
+        [(replace(sample, mask=cut), found), (replace(good, mask=whole), found_good)], 0.5, 0.5
+    )
+    counts = evaluation.tally.confusion
+    assert counts == Confusion(tp=50, fp=0, fn=0, tn=48 * 32 - 200 - 50)
+    assert evaluation.without_mask == 0
+    assert evaluation.pixel.size_recall[0].defects == 1
+    assert evaluation.pixel.auroc.value == 1
 
 
 def test_items_are_counted_with_exact_intervals(make_pair):
@@ -212,7 +239,7 @@ def test_files(pairs, tmp_path):
     assert rows[4]["name"] == "ü $e$ 好.png"
     assert rows[0] == {
         "name": "a.png", "label": "1", "score": "0.9", "threshold": "0.5", "decision": "1", "part": "test",
-        "group": "a.png", "review": "0",
+        "group": "a.png", "review": "0", "types": "",
     }  # fmt: skip
     tree = json.loads((tmp_path / "out" / "metrics.json").read_text(encoding="utf-8"))
     assert tree["images"] == {

@@ -565,6 +565,24 @@ def test_weak_images_are_trained_on(data, tmp_path):
     assert all(row["loss"] == pytest.approx(row["dec_loss"]) for row in rows(tmp_path / "run"))
 
 
+def test_a_validation_part_without_any_annotation_chooses_nothing(data, tmp_path):
+    """Its images are all defective and without masks: no AP, and both thresholds stay where they are."""
+    masks = {path.name[:4]: path for path in (data / "Train" / "Label").glob("*_label.PNG")}
+    lines = []
+    for path in sorted((data / "Train").glob("*.PNG")):
+        part = "val" if path.stem in list(masks)[:2] else "train"
+        mask = str(masks[path.stem]) if path.stem in masks and part == "train" else ""
+        lines.append({"image": str(path), "label": int(path.stem in masks), "mask": mask, "split": part})
+    for path in sorted((data / "Test").glob("*.PNG")):
+        lines.append({"image": str(path), "label": 0, "mask": "", "split": "test"})
+    table = tmp_path / "table.jsonl"
+    table.write_text("".join(json.dumps(line) + "\n" for line in lines))
+    run = quick(table, tmp_path / "run")
+    card, _ = read_model(run.model)
+    assert (card.threshold, card.pixel_threshold, card.threshold_from) == (0.5, 0.5, "default")
+    assert rows(tmp_path / "run")[0]["val_ap"] is None
+
+
 def test_reading_is_not_writing(data, tmp_path):
     """The run folder appears once everything that can be refused was accepted."""
     run = start_run(data, load_config(None, TINY), tmp_path / "run")

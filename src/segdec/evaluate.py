@@ -29,7 +29,7 @@ from segdec.evaluation import (
     to_json,
 )
 from segdec.files import atomic_write
-from segdec.imaging import read_image, read_mask, resize_image, resize_mask
+from segdec.imaging import DEFECT, GOOD, UNKNOWN, read_image, read_marks, resize_image, resize_mask
 from segdec.intervals import bootstrap, clopper_pearson
 from segdec.items import score_items
 from segdec.metrics import (
@@ -45,7 +45,7 @@ from segdec.plots import Tile, draw_contact_sheet, draw_curves
 from segdec.predict import Predictor, predict_files
 from segdec.runs import samples_to_judge
 from segdec.thresholds import best_f1_threshold
-from segdec.types import Prediction, Sample
+from segdec.types import Prediction, Sample, Shapes
 
 TILES = 6
 """So many defective and so many good images stand in the contact sheet."""
@@ -103,17 +103,28 @@ def evaluate_predictions(
         review = review_threshold is not None and review_threshold <= prediction.score < threshold
         group = sample.group or sample.name
         rows.append(
-            Row(sample.name, sample.label, prediction.score, threshold, decision, part, group, review)
+            Row(
+                sample.name,
+                sample.label,
+                prediction.score,
+                threshold,
+                decision,
+                part,
+                group,
+                review,
+                sample.types,
+            )
         )
-        mask = None
+        marks = None
         try:
-            mask = _mask(sample, prediction)
+            marks = _marks(sample, prediction)
         except ImageError as error:
             skipped[sample.name] = f"judged without its mask: {error}"
-        if mask is None:
+        mask = None if marks is None else marks >= DEFECT
+        if marks is None or mask is None:
             without_mask += 1
         else:
-            tally.add(prediction.score_map, mask, caught=decision)
+            tally.add(prediction.score_map, mask, caught=decision, known=marks != UNKNOWN)
         tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
     if not rows:
         first = next(iter(skipped.values()), "there are no images")
@@ -335,11 +346,11 @@ def _check_scores(sample: Sample, prediction: Prediction) -> None:
         )
 
 
-def _mask(sample: Sample, prediction: Prediction) -> NDArray[np.bool_] | None:
+def _marks(sample: Sample, prediction: Prediction) -> NDArray[np.uint8] | None:
     height, width = prediction.score_map.shape
-    if not sample.label:
-        return np.zeros((height, width), np.bool_)
-    return None if sample.mask is None else read_mask(sample.mask, (height, width))
+    if not sample.label and not isinstance(sample.mask, Shapes):
+        return np.full((height, width), GOOD, np.uint8)
+    return None if sample.mask is None else read_marks(sample.mask, (height, width))
 
 
 def _closest(tiles: list[Tile]) -> list[Tile]:

@@ -39,6 +39,8 @@ class Row(NamedTuple):
         The item that the image shows; its own name where there are no groups.
     review
         True where neither decision is made, and a person decides.
+    types
+        The types of its defects, where they are named; joined by ";" in the file.
     """
 
     name: str
@@ -49,6 +51,26 @@ class Row(NamedTuple):
     part: str
     group: str
     review: bool = False
+    types: tuple[str, ...] = ()
+
+
+class TypeRecall(NamedTuple):
+    """How many images with one type of defect are called defective.
+
+    Attributes
+    ----------
+    type
+        The type's name.
+    images
+        Number of images that hold it.
+    caught
+        Of these, those called defective (not those left to a person); in an image with several types any of
+        them may be the reason.
+    """
+
+    type: str
+    images: int
+    caught: int
 
 
 class BestF1(NamedTuple):
@@ -197,6 +219,15 @@ class Evaluation:
     folds: dict[str, ImageMetrics] = field(default_factory=dict)
 
     @property
+    def type_recall(self) -> tuple[TypeRecall, ...]:
+        """Recall by defect type, by name; empty where no types are named."""
+        decisions: dict[str, list[bool]] = {}
+        for row in self.rows:
+            for kind in row.types:
+                decisions.setdefault(kind, []).append(row.decision)
+        return tuple(TypeRecall(kind, len(each), sum(each)) for kind, each in sorted(decisions.items()))
+
+    @property
     def ap_mean(self) -> Metric:
         """Mean of the folds' average precisions; ``image.ap`` is that of the pooled scores."""
         return _mean({name: fold.ap for name, fold in self.folds.items()})
@@ -253,6 +284,7 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         "thresholds": evaluation.thresholds,
         "pixel_thresholds": evaluation.pixel_thresholds,
         "image": _image_tree(evaluation.image),
+        "type_recall": [each._asdict() for each in evaluation.type_recall],
         "items": {
             name: {"count": share.count, "of": share.of, "rate": share.rate, "interval": share.interval}
             for name, share in evaluation.items._asdict().items()
@@ -288,8 +320,14 @@ def to_csv(rows: Iterable[Row]) -> str:
     stream = io.StringIO()
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(Row._fields)
-    writer.writerows([int(value) if isinstance(value, bool) else value for value in row] for row in rows)
+    writer.writerows([_cell(value) for value in row] for row in rows)
     return stream.getvalue()
+
+
+def _cell(value: object) -> object:
+    if isinstance(value, tuple):
+        return ";".join(value)
+    return int(value) if isinstance(value, bool) else value
 
 
 def _image_tree(image: ImageMetrics) -> dict[str, Any]:

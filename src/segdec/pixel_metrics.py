@@ -87,7 +87,14 @@ class PixelTally:
         # (size classes, 3): defects, localised, caught
         self._sizes = np.zeros((len(SIZE_EDGES), 3), np.int64)
 
-    def add(self, score_map: NDArray[np.float32], mask: NDArray[np.bool_], *, caught: bool) -> None:
+    def add(
+        self,
+        score_map: NDArray[np.float32],
+        mask: NDArray[np.bool_],
+        *,
+        caught: bool,
+        known: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Count the pixels and defects of one image.
 
         Parameters
@@ -98,6 +105,9 @@ class PixelTally:
             (H, W), True is defect; all False for an image without.
         caught
             Whether the image is called defective, for `SizeRecall`.
+        known
+            (H, W), False where nobody knows: these pixels do not count, and are False in the mask. None
+            is True everywhere.
 
         Raises
         ------
@@ -116,8 +126,10 @@ class PixelTally:
         called = score_map >= self.threshold
         bins = _bins(score_map)
         self.maps += 1
-        self.confusion += Confusion.count(mask, called)
-        self._good += np.bincount(bins[~mask], minlength=_BINS)
+        if known is None:
+            known = np.ones_like(mask)
+        self.confusion += Confusion.count(mask[known], called[known])
+        self._good += np.bincount(bins[known & ~mask], minlength=_BINS)
         if mask.any():
             self._defective += np.bincount(bins[mask], minlength=_BINS)
             self._add_defects(bins, mask, called, caught)

@@ -35,8 +35,10 @@ from segdec.types import ImageSize, Prediction, Sample
 
 T = TypeVar("T")
 
-IMAGE_SIZE: ImageSize = (160, 160)
-TRAINING, TEST = (150, 100), (100, 50)
+IMAGE_SIZE: ImageSize = (256, 256)
+NETWORK_SIZE: ImageSize = (192, 192)
+"""What the images are resized to: a pass takes half the time, and the finest defects are still seen."""
+TRAINING, TEST = (300, 300), (100, 50)
 """(good, defective) images of each part."""
 
 _SHOWN = (4, 2)
@@ -44,7 +46,8 @@ _SHOWN = (4, 2)
 _ROWS = (2, 1)
 """So many of them stand in the picture."""
 _MASK = "#f4d03f"
-_WIDTH, _HEIGHT, _DPI = 9.6, 7.0, 100
+_WIDTH, _ROW_HEIGHT, _TITLE_HEIGHT, _DPI = 8.4, 2.32, 0.36, 100
+"""Inches, and pixels per inch."""
 
 
 def quickstart(folder: Path, seed: int, watch: Watch) -> list[str]:
@@ -94,7 +97,7 @@ def quickstart(folder: Path, seed: int, watch: Watch) -> list[str]:
         *_what_was_found(evaluation),
         f"It took {time.perf_counter() - began:.0f} s.",
         "",
-        *_what_next(folder),
+        *_what_next(folder, run),
     ]
 
 
@@ -112,11 +115,11 @@ def settings(seed: int) -> Config:
     """
     return Config(
         # small images are read in no time: a process of their own would cost more than it saves
-        data=DataConfig(image_size=IMAGE_SIZE, channels=1, workers=0),
+        data=DataConfig(image_size=NETWORK_SIZE, channels=1, workers=0, val_fraction=0.1),
         network=NetworkConfig(block_channels=(8, 16, 32), context_channels=64, context_kernel=11),
         loss=LossConfig(),
         # fp32 wherever it runs, so that the figures are the same everywhere
-        train=TrainConfig(epochs=20, batch_size=4, learning_rate=0.05, seed=seed, precision="fp32"),
+        train=TrainConfig(epochs=8, batch_size=4, learning_rate=0.05, seed=seed, precision="fp32"),
     )
 
 
@@ -142,19 +145,23 @@ def draw_report(rows: Sequence[tuple[Sample, Prediction]]) -> bytes:
     from matplotlib.figure import Figure
     from PIL import Image
 
-    figure = Figure((_WIDTH, _HEIGHT * len(rows) / sum(_ROWS)), dpi=_DPI, facecolor="white")
+    figure = Figure((_WIDTH, _ROW_HEIGHT * len(rows) + _TITLE_HEIGHT), dpi=_DPI, facecolor="white")
     FigureCanvasAgg(figure)
-    grid = figure.subplots(len(rows), 4, squeeze=False)
-    figure.subplots_adjust(left=0.01, right=0.99, bottom=0.01, top=0.945, wspace=0.03, hspace=0.03)
-    for axes, title in zip(grid[0], ("image", "marked by a person", "score map", "decision"), strict=True):
-        axes.set_title(title, fontsize=11, color=INK, weight="bold", pad=7)
+    grid = figure.subplots(len(rows), 4, squeeze=False, width_ratios=(1, 1, 1, 0.62))
+    top = 1 - _TITLE_HEIGHT / figure.get_figheight()
+    figure.subplots_adjust(left=0, right=1, bottom=0, top=top, wspace=0.03, hspace=0.03)
+    titles = ("Image", "Marked defect", "Score map", "Decision")
+    for axes, title in zip(grid[0], titles, strict=True):
+        axes.set_title(title, fontsize=12, color=INK, weight="bold", pad=8)
     for line, (sample, prediction) in zip(grid, rows, strict=True):
         _draw_row(line, sample, prediction)
     drawn, stream = io.BytesIO(), io.BytesIO()
     figure.savefig(drawn, format="png")
     picture = Image.open(drawn).convert("RGB")
     # grey surfaces and a few colours: a palette shows them as well at a third of the bytes
-    picture.quantize(160, dither=Image.Dither.NONE).save(stream, format="png", optimize=True)
+    picture.quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE).save(
+        stream, format="png", optimize=True
+    )
     return stream.getvalue()
 
 
@@ -162,16 +169,21 @@ def _draw_row(line: Sequence[Any], sample: Sample, prediction: Prediction) -> No
     surface = read_image(sample.image, 1)[..., 0]  # (H, W)
     for axes in line:
         axes.set_axis_off()
-    for axes in line[:2]:
+    for axes in line[:3]:
         axes.imshow(surface, cmap="gray", vmin=0, vmax=255, interpolation="lanczos")
     if isinstance(sample.mask, Path):
         mask = read_mask(sample.mask, (surface.shape[0], surface.shape[1]))
         line[1].contour(mask, levels=[0.5], colors=[_MASK], linewidths=2)
-    # the normalised segmentation logits have mean 0: what is no defect lies around 0.5, not at 0
-    line[2].imshow(prediction.score_map, cmap="inferno", vmin=0.5, vmax=1, interpolation="bilinear")
+    else:
+        _say(line[1], 0.05, "none", 11, _MASK)
+    # The segmentation's last normalisation leaves the logits a mean of 0: good surface lies around a score
+    # of 0.5, so the colours begin there
+    strength = np.clip(2 * prediction.score_map - 1, 0, 1)  # (H, W)
+    line[2].imshow(
+        strength, cmap="inferno", vmin=0, vmax=1, alpha=0.35 + 0.65 * strength, interpolation="bilinear"
+    )
     word, colour = ("defect", DEFECT) if prediction.decision else ("good", GOOD)
     right = prediction.decision == sample.label
-    line[3].imshow(np.full((*surface.shape, 3), 255, np.uint8))
     _say(line[3], 0.58, word, 23, colour)
     _say(line[3], 0.43, f"score {prediction.score:.3f}", 13, INK)
     _say(line[3], 0.33, f"threshold {prediction.threshold:.3f}" + ("" if right else ": wrong"), 11, FAINT)
@@ -197,6 +209,7 @@ def _predict_some(run: Run, overlays: Path) -> list[tuple[Sample, Prediction]]:
     """Predict the first defective and good images of the test part, and write their overlays."""
     samples = _first(run.split.test, [sample.label for sample in run.split.test], _SHOWN)
     paths = [sample.image for sample in samples]
+    overlays.mkdir()
     shown = []
     found = predict_files(Predictor(run.folder), paths)
     for sample, target, prediction in zip(samples, overlay_paths(paths, overlays), found, strict=True):
@@ -217,7 +230,7 @@ def _first(things: Sequence[T], labels: Sequence[bool], counts: tuple[int, int])
 
 
 def _what_was_done(folder: Path, run: Run, shown: int) -> list[str]:
-    height, width = IMAGE_SIZE
+    height, width = NETWORK_SIZE
     return [
         f"Made {sum(TRAINING)} images to train with and {sum(TEST)} to test with: {folder / 'data'}",
         f"Trained for {run.config.train.epochs} epochs, on images of {height} x {width} pixels: {run.folder}",
@@ -244,15 +257,17 @@ def _what_was_found(evaluation: Evaluation) -> list[str]:
     ]
 
 
-def _what_next(folder: Path) -> list[str]:
-    segdec, run, data = _command(), shlex.quote(str(folder / "run")), shlex.quote(str(folder / "data"))
+def _what_next(folder: Path, run: Run) -> list[str]:
+    segdec = _command()
+    ran, data, again = (shlex.quote(str(path)) for path in (run.folder, folder / "data", folder / "longer"))
+    settings_file = shlex.quote(str(run.folder / "config.toml"))
     images = shlex.quote(f"{glob.escape(str(folder / 'data' / 'Test'))}/*.PNG")
-    again = shlex.quote(str(folder / "longer"))
+    longer = f"train.epochs={2 * run.config.train.epochs}"
     return [
         "Three commands to try next:",
-        f"  {segdec} predict {run} {images} --format csv",
-        f"  {segdec} evaluate {run} {data}",
-        f"  {segdec} train {data} --recipe {run}/config.toml --set train.epochs=40 --out {again}",
+        f"  {segdec} predict {ran} {images} --format csv",
+        f"  {segdec} evaluate {ran}",
+        f"  {segdec} train {data} --recipe {settings_file} --set {longer} --out {again}",
     ]
 
 

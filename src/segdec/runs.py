@@ -9,6 +9,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import statistics
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
 from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
-from segdec.types import ImageSize, Sample, Split
+from segdec.types import Dataset, ImageSize, Sample, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
@@ -71,7 +72,7 @@ class Run:
 
 
 def start_run(
-    data: Path,
+    data: Path | Dataset,
     config: Config,
     folder: Path,
     watch: Callable[[int, int], None] | None = None,
@@ -81,7 +82,7 @@ def start_run(
     Parameters
     ----------
     data
-        The data set.
+        The data set, or where it lies.
     config
         May leave image_size and channels open.
     folder
@@ -105,13 +106,13 @@ def start_run(
         raise OutputError(
             f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
         )
-    dataset = open_dataset(data, config.data)
+    dataset = data if isinstance(data, Dataset) else open_dataset(data, config.data)
     split = make_split(dataset, config.data, config.train.seed)
     check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
     split = _readable(split, check)
     config = _choose_input(config, check)
     meta = {
-        "data": str(data.resolve()),
+        "data": str(dataset.root.resolve()),
         "layout": dataset.layout,
         "data_hash": check.data_hash,
         "split": split.origin,
@@ -125,6 +126,7 @@ def start_run(
         "versions": versions(),
         "machine": machine(),
         "excluded": dataset.excluded,
+        "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": check.unreadable,
     }
     return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
@@ -143,12 +145,18 @@ def write_run(run: Run) -> None:
     OutputError
         If it cannot be written.
     """
-    _make_folder(run.folder)
-    save_split(run.split, run.folder / "split.json")
-    atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
-    atomic_write(run.folder / "meta.json", _json(run.meta))
-    # written last: a folder with a config.toml is a whole run folder
-    atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
+    fresh = not run.folder.exists()
+    try:
+        _make_folder(run.folder)
+        save_split(run.split, run.folder / "split.json")
+        atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
+        atomic_write(run.folder / "meta.json", _json(run.meta))
+        # written last: a folder with a config.toml is a whole run folder
+        atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
+    except OutputError:
+        if fresh:
+            shutil.rmtree(run.folder, ignore_errors=True)
+        raise
 
 
 def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = None) -> Run:

@@ -7,6 +7,7 @@ import os
 import platform
 import subprocess
 import sys
+from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -176,15 +177,40 @@ def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
     -------
     Accelerator
     """
-    from accelerate import Accelerator
+    from accelerate import Accelerator, InitProcessGroupKwargs
     from accelerate.state import AcceleratorState
 
     # a process may train several times; accelerate would hold on to the first one's precision
     AcceleratorState._reset_state()
     mixed = {"fp32": "no", "bf16": "bf16", "fp16": "fp16"}[precision]
+    # the other processes wait while the first one validates, which may take longer than they would by default
+    patience = InitProcessGroupKwargs(timeout=timedelta(hours=12))
     return Accelerator(
-        mixed_precision=mixed, gradient_accumulation_steps=accumulate, cpu=device_type() == "cpu"
+        mixed_precision=mixed,
+        gradient_accumulation_steps=accumulate,
+        cpu=device_type() == "cpu",
+        kwargs_handlers=[patience],
     )
+
+
+def wait_for_device() -> None:
+    """Wait until a GPU has done what it was given; a CPU has done so already."""
+    import torch
+
+    if device_type() == "cuda":
+        torch.cuda.synchronize()
+
+
+def peak_memory() -> int:
+    """Return the most bytes that this process has held so far: on a GPU of its memory, otherwise of RAM."""
+    import resource
+
+    import torch
+
+    if device_type() == "cuda":
+        return int(torch.cuda.max_memory_allocated())
+    unit = 1 if platform.system() == "Darwin" else 1024  # macOS counts in bytes, Linux in KiB
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
 
 
 def versions() -> dict[str, str]:

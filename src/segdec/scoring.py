@@ -14,7 +14,7 @@ from torch import Tensor
 from segdec.checkpoint import load_checkpoint
 from segdec.config import Config
 from segdec.data.loader import load_pixels
-from segdec.imaging import to_unit
+from segdec.imaging import DEFECT, UNKNOWN, to_unit
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import IMAGES, dump_hashes, write_model
@@ -118,15 +118,19 @@ def _score(
     """Return image scores (n,), and of every annotated cell its score and whether it is defect."""
     scores, cells, targets = [], [], []
     for done, sample in enumerate(samples, start=1):
-        image, mask = load_pixels(sample, config)
+        image, marks = load_pixels(sample, config)
         unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
         unit = unit.to(device_type(), memory_format=torch.channels_last)
         seg_logits, dec_logits = network(unit)
         scores.append(float(probabilities(dec_logits)[0, 0]))
         if not sample.weak:
-            cells.append(probabilities(seg_logits).astype(np.float32).ravel())
-            targets.append(reduce_to_cells(mask.astype(np.float32)).ravel() >= 0.5)
+            known = reduce_to_cells((marks != UNKNOWN).astype(np.float32)) >= 0.5  # (H/8, W/8)
+            defect = reduce_to_cells((marks >= DEFECT).astype(np.float32)) >= 0.5
+            cells.append(probabilities(seg_logits)[0, 0][known].astype(np.float32))
+            targets.append(defect[known])
         watch(done, len(samples))
+    if not cells:
+        return np.array(scores), np.zeros(0, np.float32), np.zeros(0, bool)
     return np.array(scores), np.concatenate(cells), np.concatenate(targets)
 
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from segdec.config import Config
 from segdec.errors import DataError, TrainingError
-from segdec.files import atomic_write
+from segdec.files import atomic_write, output_error
 from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
 from segdec.runtime import (
     choose_context,
@@ -28,6 +28,7 @@ from segdec.runtime import (
     require_tensorboard,
     require_torch,
 )
+from segdec.types import Dataset
 
 if TYPE_CHECKING:
     import torch
@@ -69,7 +70,7 @@ Watch = Callable[[Progress], None]
 
 
 def train(
-    data: Path | None,
+    data: Path | Dataset | None,
     config: Config,
     out: Path,
     *,
@@ -82,7 +83,7 @@ def train(
     Parameters
     ----------
     data
-        The data set; None with ``resume`` takes the one that the run began with.
+        The data set, or where it lies; None with ``resume`` takes the one that the run began with.
     config
         Of a new run; a resumed run has its own.
     out
@@ -260,13 +261,18 @@ class _Clock:
 
 
 def _open(
-    data: Path | None, config: Config, out: Path, resume: bool, settings: tuple[str, ...], tell: Watch
+    data: Path | Dataset | None,
+    config: Config,
+    out: Path,
+    resume: bool,
+    settings: tuple[str, ...],
+    tell: Watch,
 ) -> Run:
     def reading(done: int, total: int) -> None:
         tell(Progress("reading", done, total))
 
     if resume:
-        run = open_run(out, settings, data)
+        run = open_run(out, settings, data.root if isinstance(data, Dataset) else data)
         check_unchanged(run, reading)
         return run
     if data is None:
@@ -406,8 +412,12 @@ def _end_epoch(state: TrainingState, epoch: int, loop: _Loop) -> dict[str, Any]:
 def _log(loop: _Loop, row: dict[str, Any]) -> None:
     if not is_main_process():
         return
-    with (loop.run.folder / "log.jsonl").open("a", encoding="utf-8") as stream:
-        stream.write(json.dumps(row) + "\n")
+    path = loop.run.folder / "log.jsonl"
+    try:
+        with path.open("a", encoding="utf-8") as stream:
+            stream.write(json.dumps(row) + "\n")
+    except OSError as error:
+        raise output_error(path, error) from error
     if loop.run.config.train.tensorboard:
         from torch.utils.tensorboard import SummaryWriter
 

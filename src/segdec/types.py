@@ -1,4 +1,4 @@
-"""The nouns that every layer shares: `Sample`, `Dataset`, `Split`, `Region` and `Prediction`.
+"""The nouns that every layer shares: `Sample`, `Shapes`, `Dataset`, `Split`, `Region` and `Prediction`.
 
 A fourth noun, the network, lives in `segdec.network`.
 """
@@ -19,6 +19,12 @@ ImageSize: TypeAlias = tuple[int, int]
 Part: TypeAlias = Literal["train", "val", "test"]
 PARTS: tuple[Part, ...] = ("train", "val", "test")
 
+Meaning: TypeAlias = Literal["defect", "good", "unknown"]
+"""What a mark says of its pixels; of unknown pixels nothing is taught and nothing judged."""
+
+Point: TypeAlias = tuple[float, float]
+"""(x, y) in pixels from the upper left corner of the image: the first pixel's centre is (0.5, 0.5)."""
+
 
 @dataclass(frozen=True, slots=True)
 class RunLengths:
@@ -38,6 +44,77 @@ class RunLengths:
 
 
 @dataclass(frozen=True, slots=True)
+class Polygon:
+    """An area; a box is a polygon of four corners.
+
+    Attributes
+    ----------
+    points
+        At least three corners, in order; the last is joined to the first.
+    """
+
+    points: tuple[Point, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Scribble:
+    """A stroke over pixels that are surely what it says; it claims nothing about those beside it.
+
+    Attributes
+    ----------
+    points
+        At least one; a single point is a dot.
+    width
+        Of the stroke, in pixels.
+    """
+
+    points: tuple[Point, ...]
+    width: float = 3.0
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """One mark on an image.
+
+    Attributes
+    ----------
+    form
+        Which pixels: an area (polygon, run lengths, or a mask image whose values above 0 count), or a
+        scribble.
+    meaning
+        What they are.
+    type
+        The type of defect, "" where none is named.
+    origin
+        File and place, for error messages, e.g. "coco.json, annotation 17".
+    """
+
+    form: Polygon | Scribble | RunLengths | Path
+    meaning: Meaning = "defect"
+    type: str = ""
+    origin: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Shapes:
+    """All marks on one image, in the order they are drawn: a later one covers those before it.
+
+    Pixels without a mark are good, unless a scribble says "defect" or "good" anywhere in the image: then
+    only what is marked is known.
+
+    Attributes
+    ----------
+    items
+        At least one.
+    size
+        (height, width) of the image as its annotation states it, None where it does not.
+    """
+
+    items: tuple[Shape, ...]
+    size: ImageSize | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Sample:
     """One labelled image.
 
@@ -50,22 +127,26 @@ class Sample:
     label
         True where the image holds a defect.
     mask
-        Pixel ground truth: a mask image (any value above 0 is defect) or run lengths. None is no
-        pixel annotation; for an image without defect that is complete all the same, as every one of
+        Pixel ground truth: a mask image (any value above 0 is defect), run lengths, or shapes. None is
+        no pixel annotation; for an image without defect that is complete all the same, as every one of
         its pixels is good.
     group
         The physical item; images of one group are never divided between splits.
     part
         The part ("train", "val" or "test") that the data set's authors put it in, None where they
         did not say.
+    types
+        The types of its defects, each once; empty where none is named. They are reported, not learnt:
+        the network tells defect from good.
     """
 
     name: str
     image: Path
     label: bool
-    mask: Path | RunLengths | None = None
+    mask: Path | RunLengths | Shapes | None = None
     group: str = ""
     part: Part | None = None
+    types: tuple[str, ...] = ()
 
     @property
     def weak(self) -> bool:
@@ -86,18 +167,20 @@ class Dataset:
     root
         The folder (or table file) that was opened.
     layout
-        What it was taken for: "kolektor", "kolektor2", "dagm", "severstal", "good-defect",
-        "images-masks" or "table".
+        What it was taken for, a name from `segdec.data.open.LAYOUTS`.
     samples
         In a fixed order (by name), free of duplicates.
     excluded
         File name -> reason, for every image that was found and left out.
+    unlabelled
+        Images that nobody has judged yet: counted, and no samples.
     """
 
     root: Path
     layout: str
     samples: tuple[Sample, ...]
     excluded: dict[str, str] = field(default_factory=dict)
+    unlabelled: tuple[Path, ...] = ()
 
     def __len__(self) -> int:
         return len(self.samples)

@@ -9,7 +9,7 @@ from PIL import Image
 from segdec.config import DataConfig
 from segdec.data import open_dataset
 from segdec.errors import DataError
-from segdec.types import Sample
+from segdec.types import Sample, Shapes
 
 
 def save(path: Path, value: int = 99) -> None:
@@ -118,3 +118,18 @@ def test_images_and_masks_below_parts(tmp_path: Path) -> None:
         "train/images/a.png": ("train", False),
         "test/images/a.png": ("test", True),
     }
+
+
+def test_unknown_pixels_and_unlabelled_images(tmp_path: Path) -> None:
+    for name in ("good/a.png", "good/b.png", "defect/c.png", "defect/d.png", "unlabelled/x/e.png"):
+        save(tmp_path / name)
+    for name in ("masks/c.png", "unknown/a.png", "unknown/lost.png"):
+        save(tmp_path / name, 1)
+    dataset = open_dataset(tmp_path, DataConfig())
+    masks = {sample.name: sample.mask for sample in dataset}
+    assert isinstance(masks["good/a.png"], Shapes)
+    assert [item.meaning for item in masks["good/a.png"].items] == ["unknown"]
+    assert masks["good/b.png"] is None
+    assert masks["defect/c.png"] == tmp_path / "masks" / "c.png"
+    assert dataset.unlabelled == (tmp_path / "unlabelled" / "x" / "e.png",)
+    assert list(dataset.excluded) == ["unknown/lost.png"]

@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 from segdec.config import AugmentConfig, Config, load_config
 from segdec.data.loader import Batch, TrainingSet, augment, load_pixels, make_targets, training_loader
 from segdec.errors import ImageError
+from segdec.imaging import DEFECT, GOOD
 from segdec.sampling import Draw, EpochSampler
 from segdec.types import RunLengths, Sample
 
@@ -22,6 +23,10 @@ SIZE = (64, 72)
 
 def config(*sets: str) -> Config:
     return load_config(None, ("data.image_size=[64, 72]", "data.channels=1", "data.workers=0", *sets))
+
+
+def marks(mask: np.ndarray) -> np.ndarray:
+    return np.where(mask, np.uint8(DEFECT), np.uint8(GOOD))
 
 
 def write(path: Path, pixels: np.ndarray) -> Path:
@@ -80,19 +85,20 @@ def test_grey_levels_are_not_changed(samples):
 
 
 def test_images_and_masks_are_resized_and_masks_dilated(samples):
-    image, mask = load_pixels(samples[1], config("data.image_size=[128, 144]", "data.dilation=7"))
+    image, marks = load_pixels(samples[1], config("data.image_size=[128, 144]", "data.dilation=7"))
     assert image.shape == (128, 144, 1)
     # rows 11..25 and columns 30..49 at twice the size: 22..51 and 60..99, then 3 more on each side
     expected = np.zeros((128, 144), bool)
     expected[19:55, 57:103] = True
-    assert (mask == expected).all()
+    assert ((marks == DEFECT) == expected).all()
+    assert ((marks == GOOD) == ~expected).all()
 
 
 def test_run_lengths_are_masks(samples):
     sample = Sample("a", samples[0].image, True, RunLengths(("1 64",), "train.csv"))  # the first column
-    _, mask = load_pixels(sample, config())
-    assert mask[:, 0].all()
-    assert mask.sum() == 64
+    _, marks = load_pixels(sample, config())
+    assert (marks[:, 0] == DEFECT).all()
+    assert (marks[:, 1:] == GOOD).all()
 
 
 @given(seed=st.integers(0, 10_000), square=st.booleans())
@@ -117,12 +123,12 @@ def test_targets_of_a_flipped_mask_are_those_of_the_flipped_place(seed, axes):
     y, x = generator.integers(8, 40, 2)
     mask[y : y + 12, x : x + 12] = True
     sample = Sample("a", Path("a"), True, Path("m"))
-    seg, weights, _ = make_targets(np.ascontiguousarray(np.flip(mask, axes)), sample, config())
+    seg, weights, _ = make_targets(marks(np.flip(mask, axes)), sample, config())
     shifted = np.zeros((64, 64), bool)
     top = 64 - 12 - y if 0 in axes else y
     left = 64 - 12 - x if 1 in axes else x
     shifted[top : top + 12, left : left + 12] = True
-    expected_seg, expected_weights, _ = make_targets(shifted, sample, config())
+    expected_seg, expected_weights, _ = make_targets(marks(shifted), sample, config())
     np.testing.assert_array_equal(seg, expected_seg)
     np.testing.assert_array_equal(weights, expected_weights)
 

@@ -23,7 +23,7 @@ def save(path: Path, value: int = 99) -> None:
         ([], "gone", "gone does not exist; "),
         ([], "gone.csv", r"gone\.csv does not exist; "),
         (["a.png", "b/c.png"], "", r"it holds a\.png, b/; .*good/ and defect/ folders"),
-        (["a.png"], "a.png", r"is a file, but no \.csv or \.jsonl"),
+        (["a.png"], "a.png", r"is a file, but no \.csv, \.jsonl, \.json or \.xml"),
         (["in/good/a.png", "in/defect/a.png"], "", "but in inside it is: open that"),
         (["good/a.png", "good/b.png"], "", "holds 2 images, all without a defect"),
         (["good/a.png", "defect/notes/x.gif"], "", "holds 1 images, all without a defect"),

@@ -1,4 +1,4 @@
-"""The whole path on the command line: data, training, evaluation, prediction; a reference checkpoint."""
+"""The whole path on the command line: data, training, evaluation, prediction; and a reference checkpoint."""
 
 from __future__ import annotations
 

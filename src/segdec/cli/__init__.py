@@ -114,21 +114,26 @@ def train(
     from segdec.data import describe, open_dataset
     from segdec.runtime import is_main_process
     from segdec.train import train as run_training
+    from segdec.types import Dataset
 
     given = [*(settings or [])]
     named = {"data.splits": splits, "data.fold": fold, "train.precision": precision}
     given += [f"{key}={value}" for key, value in named.items() if value is not None]
     if strict:
         given.append("data.strict=true")
+    if resume and recipe is not None:
+        raise typer.BadParameter("a run that is resumed has its settings already; leave --recipe out")
     folder = folder or Path("runs") / (data.resolve().name if data is not None else "run")
     config = load_config(recipe, tuple(given))
-    if data is not None and not resume and is_main_process():
-        for line in describe(open_dataset(data, config.data)):
-            out.print(line, markup=False)
+    source: Path | Dataset | None = data
+    if data is not None and not resume:
+        source = open_dataset(data, config.data)
+        if is_main_process():
+            out.print("\n".join(describe(source)), markup=False)
     try:
         with training_bars() as watch:
             run = run_training(
-                data, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
+                source, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
             )
     except KeyboardInterrupt:
         begun = (folder / "config.toml").exists()
@@ -258,6 +263,24 @@ def predict(
         atomic_write(target, "".join(lines).encode())
     if unreadable:
         err.print(f"{unreadable} of {len(paths)} images could not be used; their rows say why.")
+        raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def convert(
+    source: Annotated[Path, typer.Argument(help="Data set, in any layout that train takes.")],
+    target: Annotated[Path, typer.Argument(help="Folder to write.")],
+    to: Annotated[str, typer.Option("--to", help="folder (good/, defect/, masks/) or coco.")],
+    strict: Annotated[bool, typer.Option("--strict", help="An unreadable image is an error.")] = False,
+) -> None:
+    """Write a data set in another layout; images are copied."""
+    from segdec.data.convert import convert as write
+
+    with bar("reading") as tell:
+        converted = write(source, target, to, strict=strict, watch=tell)
+    for line in converted.lines():
+        out.print(line, markup=False)
+    if converted.unreadable:
         raise typer.Exit(PARTIAL)
 
 

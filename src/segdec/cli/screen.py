@@ -221,6 +221,9 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     ]
     if best.fp is not None:
         lines.append(f"for comparison with the paper, best F1 on test: FP {best.fp}, FN {best.fn}")
+    if evaluation.type_recall:
+        caught = ", ".join(f"{each.type} {each.caught} of {each.images}" for each in evaluation.type_recall)
+        lines.append(f"caught by type of defect: {caught}")
     if evaluation.skipped:
         lines.append(f"{len(evaluation.skipped)} files could not be used:")
         lines += [f"  {reason}" for reason in evaluation.skipped.values()]

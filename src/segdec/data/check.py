@@ -9,8 +9,8 @@ from pathlib import Path
 
 from segdec.data.scan import map_in_threads
 from segdec.errors import ImageError
-from segdec.imaging import read_image, read_mask
-from segdec.types import ImageSize, RunLengths, Sample
+from segdec.imaging import DEFECT, UNKNOWN, read_image, read_marks
+from segdec.types import ImageSize, RunLengths, Sample, Shape, Shapes
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,8 +107,10 @@ def _look(sample: Sample) -> _Look:
     image = read_image(sample.image)
     size = (image.shape[0], image.shape[1])
     if sample.mask is not None:
-        marked = bool(read_mask(sample.mask, size).any())
-        if marked != sample.label:
+        marks = read_marks(sample.mask, size)
+        marked = bool((marks >= DEFECT).any())
+        # the defect of an image may lie where nobody has looked
+        if marked != sample.label and (marked or not (marks == UNKNOWN).any()):
             raise ImageError(
                 f"{sample.image} is labelled {'defect' if sample.label else 'good'}, but its mask marks"
                 f" {'a defect' if marked else 'none'}; correct the one or the other"
@@ -124,4 +126,16 @@ def _hash_files(sample: Sample) -> tuple[str, ...]:
         contents.append(sample.mask.read_bytes())
     elif isinstance(sample.mask, RunLengths):
         contents.append("\n".join(sample.mask.rows).encode())
+    elif isinstance(sample.mask, Shapes):
+        contents += [_shape_content(item) for item in sample.mask.items]
     return tuple(hashlib.sha256(content).hexdigest() for content in contents)
+
+
+def _shape_content(item: Shape) -> bytes:
+    if isinstance(item.form, Path):
+        form = item.form.read_bytes()
+    elif isinstance(item.form, RunLengths):
+        form = "\n".join(item.form.rows).encode()
+    else:
+        form = repr(item.form).encode()
+    return f"{item.meaning} {item.type} ".encode() + form

@@ -9,12 +9,14 @@ from segdec.config import DataConfig
 from segdec.data.scan import finish, label_by_mask, list_images, name_below
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
-from segdec.types import Dataset, Part, Sample
+from segdec.types import Dataset, Part, Sample, Shape, Shapes
 
 DEFECT_FOLDERS = ("defect", "defects", "defective", "nok", "bad")
 GOOD_FOLDERS = ("good", "ok", "normal")
 IMAGE_FOLDERS = ("images", "image")
 MASK_FOLDERS = ("masks", "mask", "ground_truth")
+UNKNOWN_FOLDERS = ("unknown",)
+UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
 MASK_ENDINGS = ("_mask", "_label", "_gt")
 """NAME_mask.png is a mask of NAME.png. All these names are compared in lower case."""
 
@@ -29,7 +31,8 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
 
     A mask is NAME_mask, NAME_label or NAME_gt beside its image, or a file of the image's name (such an
     ending allowed) in masks/ or ground_truth/, there perhaps below a folder named like the class. A
-    defective image without a mask counts with its label alone.
+    defective image without a mask counts with its label alone. A file of the image's name in unknown/ is a
+    mask of the pixels that nobody is sure of. Images in unlabelled/ are just that.
 
     Parameters
     ----------
@@ -45,8 +48,11 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
     del config
     samples: list[Sample] = []
     excluded: dict[str, str] = {}
+    unlabelled: list[Path] = []
     for part, base in _bases(root, _has_class_folder):
-        masks = _index_masks(base)
+        masks, unknown = _index_masks(base, MASK_FOLDERS), _index_masks(base, UNKNOWN_FOLDERS)
+        for folder in _children(base, UNLABELLED_FOLDERS):
+            unlabelled += list_images(folder, deep=True)
         # defects first: where good/1.png and defect/1.png share masks/1.png, it is the defect's
         for label, words in ((True, DEFECT_FOLDERS), (False, GOOD_FOLDERS)):
             for folder in _children(base, words):
@@ -56,9 +62,11 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
                 for image in images:
                     key, name = _key(folder, image), name_below(root, image)
                     mask = _take_mask(masks, f"{kind}/{key}", key)
-                    samples.append(Sample(name, image, label, mask, group=name, part=part))
-        excluded |= _unused(root, masks)
-    return finish(root, "good-defect", samples, excluded)
+                    unsure = _take_mask(unknown, f"{kind}/{key}", key)
+                    truth = mask if unsure is None else _with_unknown(mask, unsure, label)
+                    samples.append(Sample(name, image, label, truth, group=name, part=part))
+        excluded |= _unused(root, masks) | _unused(root, unknown)
+    return finish(root, "good-defect", samples, excluded, unlabelled)
 
 
 def is_images_masks(root: Path) -> bool:
@@ -86,7 +94,7 @@ def read_images_masks(root: Path, config: DataConfig) -> Dataset:
     samples: list[Sample] = []
     excluded: dict[str, str] = {}
     for part, base in _bases(root, _has_images_and_masks):
-        masks = _index_masks(base)
+        masks = _index_masks(base, MASK_FOLDERS)
         for folder in _children(base, IMAGE_FOLDERS):
             for image in list_images(folder, deep=True):
                 name = name_below(root, image)
@@ -141,9 +149,14 @@ def _divide(folder: Path) -> tuple[list[Path], dict[str, Path]]:
     return [path for path in paths if path not in set(masks)], _by_key(folder, masks)
 
 
-def _index_masks(base: Path) -> dict[str, Path]:
+def _with_unknown(mask: Path | None, unknown: Path, label: bool) -> Shapes:
+    known = [Shape(mask, origin=str(mask))] if mask is not None and label else []
+    return Shapes((*known, Shape(unknown, "unknown", origin=str(unknown))))
+
+
+def _index_masks(base: Path, words: tuple[str, ...]) -> dict[str, Path]:
     masks: dict[str, Path] = {}
-    for folder in _children(base, MASK_FOLDERS):
+    for folder in _children(base, words):
         masks |= _by_key(folder, list_images(folder, deep=True))
     return masks
 

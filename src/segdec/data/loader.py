@@ -14,13 +14,26 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdec.config import AugmentConfig, Config
-from segdec.imaging import fill_boxes, read_image, read_mask, resize_image, resize_mask, to_unit
+from segdec.imaging import (
+    DEFECT,
+    GOOD,
+    SCRIBBLED,
+    UNKNOWN,
+    fill_boxes,
+    read_image,
+    read_marks,
+    resize_image,
+    resize_mask,
+    to_unit,
+)
 from segdec.runtime import device_type
 from segdec.sampling import Draw, EpochSampler
-from segdec.types import Sample
+from segdec.types import Sample, Shapes
 from segdec.weighting import dilate, reduce_to_cells, weight_map
 
 _MIB = 1 << 20
+_NONE_KNOWN = 1e-4
+"""Less than one of the 289 pixels around a cell: what is left of rounding."""
 
 
 class Batch(NamedTuple):
@@ -33,7 +46,8 @@ class Batch(NamedTuple):
     seg_target
         (N, 1, H/8, W/8): the share of defect around each cell.
     weight_map
-        (N, 1, H/8, W/8): loss weights; all 0 for a defective image without mask.
+        (N, 1, H/8, W/8): loss weights; 0 where nothing is known, so everywhere in a defective image
+        without mask.
     dec_target
         (N, 1).
     place
@@ -57,13 +71,13 @@ class TrainingSet(Dataset[Batch]):
     config
         ``data.image_size`` and ``data.channels`` must be set.
     cache_bytes
-        Decoded, resized images and masks are kept up to this many bytes, in each process that fetches.
+        Decoded, resized images and marks are kept up to this many bytes, in each process that fetches.
     """
 
     def __init__(self, samples: Sequence[Sample], config: Config, cache_bytes: int) -> None:
         self.samples = tuple(samples)
         self.config = config
-        self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.bool_]]] = {}
+        self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8]]] = {}
         self._cache_left = cache_bytes
 
     def __len__(self) -> int:
@@ -71,11 +85,11 @@ class TrainingSet(Dataset[Batch]):
 
     def __getitem__(self, draw: Draw) -> Batch:
         sample = self.samples[draw.image]
-        image, mask = self._pixels(draw.image)  # (H, W, C) uint8 or uint16, (H, W)
+        image, marks = self._pixels(draw.image)  # (H, W, C) uint8 or uint16, (H, W)
         unit = to_unit(image)  # (H, W, C) in [0, 1]
         generator = np.random.default_rng([self.config.train.seed, draw.number, 1])
-        unit, mask = augment(unit, mask, self.config.augment, generator)
-        seg_target, weights, dec_target = make_targets(mask, sample, self.config)
+        unit, marks = augment(unit, marks, self.config.augment, generator)
+        seg_target, weights, dec_target = make_targets(marks, sample, self.config)
         return Batch(
             torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1))),  # (C, H, W)
             torch.from_numpy(seg_target)[None],  # (1, H/8, W/8)
@@ -84,7 +98,7 @@ class TrainingSet(Dataset[Batch]):
             torch.tensor(draw.image),
         )
 
-    def _pixels(self, place: int) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
+    def _pixels(self, place: int) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
         if place in self._cache:
             return self._cache[place]
         pixels = load_pixels(self.samples[place], self.config)
@@ -95,22 +109,24 @@ class TrainingSet(Dataset[Batch]):
         return pixels
 
 
-def load_pixels(sample: Sample, config: Config) -> tuple[NDArray[np.generic], NDArray[np.bool_]]:
-    """Read an image and its mask at the network's input size.
+def load_pixels(sample: Sample, config: Config) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+    """Read an image and what is known of its pixels, at the network's input size.
 
     Parameters
     ----------
     sample
         Which.
     config
-        ``data.image_size`` and ``data.channels`` must be set. Masks are dilated after the resize.
+        ``data.image_size`` and ``data.channels`` must be set. Defects are dilated after the resize, over
+        good pixels only; scribbles are not.
 
     Returns
     -------
     image
         (H, W, C) uint8 or uint16.
-    mask
-        (H, W), True on defects; all False without annotation.
+    marks
+        (H, W) as from `segdec.imaging.read_marks`: DEFECT and SCRIBBLED on defects, UNKNOWN throughout a
+        defective image without mask.
 
     Raises
     ------
@@ -121,25 +137,33 @@ def load_pixels(sample: Sample, config: Config) -> tuple[NDArray[np.generic], ND
     if size is None or channels is None:
         raise ValueError("data.image_size and data.channels must be set before images are loaded")
     image = read_image(sample.image, channels)
-    mask = np.zeros(size, bool)
-    if sample.label and sample.mask is not None:
-        given = read_mask(sample.mask, (image.shape[0], image.shape[1]))
-        teaching = fill_boxes(given) if config.data.masks == "boxes" else given
-        mask = dilate(resize_mask(teaching, size), config.data.dilation)
-    return resize_image(image, size), mask
+    if sample.mask is None or not (sample.label or isinstance(sample.mask, Shapes)):
+        marks = np.full(size, UNKNOWN if sample.label else GOOD, np.uint8)
+    else:
+        given = read_marks(sample.mask, (image.shape[0], image.shape[1]))
+        if config.data.masks == "boxes":
+            given[fill_boxes(given == DEFECT) & (given == GOOD)] = DEFECT
+        marks = resize_mask(given, size)
+        if config.data.dilation > 1:
+            marks[dilate(marks == DEFECT, config.data.dilation) & (marks == GOOD)] = DEFECT
+    return resize_image(image, size), marks
 
 
 def make_targets(
-    mask: NDArray[np.bool_], sample: Sample, config: Config
+    marks: NDArray[np.uint8], sample: Sample, config: Config
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
     """Make what one image is trained against.
 
+    First the pixels' weights: 1 on good ones, by the distance transform in outlined defects, w_pos on
+    scribbled ones, whose border is no border of a defect. Then 0 on unknown ones. Then the weights are
+    reduced to cells, and the target is the share of defect among the *known* pixels around each cell.
+
     Parameters
     ----------
-    mask
-        (H, W) at the network's input size, True on defects.
+    marks
+        (H, W) at the network's input size, from `load_pixels`.
     sample
-        Its label, and whether it has pixel annotation.
+        Its label.
     config
         The loss part is used.
 
@@ -151,30 +175,36 @@ def make_targets(
         0 or 1, or the reference's soft value.
     """
     loss = config.loss
-    seg_target = reduce_to_cells(mask.astype(np.float32), loss.reduction)
-    if sample.weak:
-        weights = np.zeros_like(seg_target)  # nothing is known of its pixels
-    elif loss.distance_weights and mask.any():
-        weights = reduce_to_cells(weight_map(mask, loss.w_pos, loss.p, loss.d_max), loss.reduction)
+    defect, known = marks >= DEFECT, marks != UNKNOWN  # (H, W) each
+    seg_target = reduce_to_cells(defect.astype(np.float32), loss.reduction)  # (H/8, W/8)
+    share = np.ones_like(seg_target)
+    if not known.all():
+        share = reduce_to_cells(known.astype(np.float32), loss.reduction)
+    if loss.distance_weights and defect.any():
+        pixel_weights = weight_map(defect, loss.w_pos, loss.p, loss.d_max)
+        pixel_weights[marks == SCRIBBLED] = loss.w_pos
+        weights = reduce_to_cells(pixel_weights * known, loss.reduction)
     else:
-        weights = np.ones_like(seg_target)
-    soft = loss.decision_target == "soft" and not sample.weak
+        weights = share.copy()
+    seg_target = np.divide(seg_target, share, out=np.zeros_like(share), where=share > _NONE_KNOWN)
+    weights[share <= _NONE_KNOWN] = 0
+    soft = loss.decision_target == "soft" and bool(defect.any())
     return seg_target, weights, float(seg_target.max()) if soft else float(sample.label)
 
 
 def augment(
     image: NDArray[np.float32],
-    mask: NDArray[np.bool_],
+    marks: NDArray[np.uint8],
     config: AugmentConfig,
     generator: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
-    """Change an image and its mask at random; weights are made from the changed mask.
+) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    """Change an image and its marks at random; weights are made from the changed marks.
 
     Parameters
     ----------
     image
         (H, W, C) in [0, 1].
-    mask
+    marks
         (H, W).
     config
         Which changes.
@@ -183,16 +213,16 @@ def augment(
 
     Returns
     -------
-    image, mask
+    image, marks
         Of the same shapes.
     """
     if config.flip:
         axes = tuple(int(axis) for axis in np.flatnonzero(generator.integers(0, 2, 2)))
-        image, mask = np.flip(image, axes), np.flip(mask, axes)
+        image, marks = np.flip(image, axes), np.flip(marks, axes)
     if config.turn:
         step = 1 if image.shape[0] == image.shape[1] else 2
         turns = step * int(generator.integers(0, 4 // step))
-        image, mask = np.rot90(image, turns), np.rot90(mask, turns)
+        image, marks = np.rot90(image, turns), np.rot90(marks, turns)
     if config.contrast:
         factor = np.float32(generator.uniform(1 - config.contrast, 1 + config.contrast))
         mean = image.mean(dtype=np.float32)
@@ -201,7 +231,7 @@ def augment(
         image = image + np.float32(generator.uniform(-config.brightness, config.brightness))
     if config.contrast or config.brightness:
         image = np.clip(image, 0, 1)
-    return image, np.ascontiguousarray(mask)
+    return image, np.ascontiguousarray(marks)
 
 
 def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSampler) -> DataLoader[Batch]:

@@ -8,9 +8,15 @@ from pathlib import Path
 from typing import NamedTuple
 
 from segdec.config import DataConfig
+from segdec.data.coco import is_coco, read_coco
+from segdec.data.cvat import is_cvat, read_cvat
 from segdec.data.folders import is_good_defect, is_images_masks, read_good_defect, read_images_masks
+from segdec.data.labelme import is_labelme, read_labelme
+from segdec.data.labelstudio import is_label_studio, read_label_studio
 from segdec.data.published import is_dagm, is_kolektor, is_kolektor2, read_dagm, read_kolektor, read_kolektor2
 from segdec.data.tables import is_severstal, is_table, read_severstal, read_table
+from segdec.data.voc import is_voc, read_voc
+from segdec.data.yolo import is_yolo, read_yolo
 from segdec.errors import ConfigError, DataError
 from segdec.types import PARTS, Dataset
 
@@ -43,6 +49,12 @@ LAYOUTS = (
     Layout("dagm", "DAGM 2007 (Train/ and Test/ with Label/)", is_dagm, read_dagm),
     Layout("severstal", "Severstal (train_images/ and train.csv)", is_severstal, read_severstal),
     Layout("good-defect", "good/ and defect/ folders", is_good_defect, read_good_defect),
+    Layout("coco", "COCO (.json, or a folder that holds one)", is_coco, read_coco),
+    Layout("label-studio", "a Label Studio export (.json)", is_label_studio, read_label_studio),
+    Layout("cvat", "CVAT for images (.xml, or a folder with annotations.xml)", is_cvat, read_cvat),
+    Layout("yolo", "YOLO (images/ and labels/ folders)", is_yolo, read_yolo),
+    Layout("voc", "Pascal VOC (Annotations/ with .xml files)", is_voc, read_voc),
+    Layout("labelme", "LabelMe (a .json file for each image)", is_labelme, read_labelme),
     Layout("images-masks", "images/ and masks/ folders", is_images_masks, read_images_masks),
 )
 """The first that a path looks like is taken."""
@@ -119,6 +131,8 @@ def describe(dataset: Dataset) -> list[str]:
         lines.append(
             "published parts: " + ", ".join(counts) + (f", in none {parts[None]}" if parts[None] else "")
         )
+    if dataset.unlabelled:
+        lines.append(f"unlabelled: {len(dataset.unlabelled)}, not used for training or judging")
     if dataset.excluded:
         lines.append(f"left out: {len(dataset.excluded)}")
         listed = list(dataset.excluded.items())
@@ -140,7 +154,7 @@ def _found(root: Path) -> str:
     if not root.exists():
         return "does not exist"
     if not root.is_dir():
-        return "is a file, but no .csv or .jsonl"
+        return "is a file, but no .csv, .jsonl, .json or .xml"
     entries = sorted(root.iterdir())
     if not entries:
         return "is empty"
@@ -160,6 +174,8 @@ def _refuse_one_class(dataset: Dataset, layout: Layout, one_class: bool) -> None
     if dataset.excluded:
         name, reason = next(iter(dataset.excluded.items()))
         held += f", and {len(dataset.excluded)} left out ({name}: {reason})"
+    if dataset.unlabelled:
+        held += f", and {len(dataset.unlabelled)} that nobody has labelled as good or defective"
     raise DataError(
         f"{dataset.root}, taken for {layout.words}, holds {held}; it must hold images"
         " with and without a defect"

@@ -115,13 +115,43 @@ def label_by_mask(samples: Iterable[Sample], *, strict: bool) -> tuple[list[Samp
     return labelled, {sample.name: reason for sample, reason in looks if reason}
 
 
-def finish(root: Path, layout: str, samples: Iterable[Sample], excluded: dict[str, str]) -> Dataset:
+def refuse_missing(annotation: Path, missing: Iterable[str]) -> None:
+    """Raise an error if files that a table or an annotation names do not exist.
+
+    Parameters
+    ----------
+    annotation
+        What names them.
+    missing
+        Their names.
+
+    Raises
+    ------
+    DataError
+        With up to three of the names.
+    """
+    names = sorted(missing)
+    if names:
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        raise DataError(
+            f"{annotation} names files that do not exist: {', '.join(names[:3])}{more}; correct their paths"
+            " or add them"
+        )
+
+
+def finish(
+    root: Path,
+    layout: str,
+    samples: Iterable[Sample],
+    excluded: dict[str, str],
+    unlabelled: Iterable[Path] = (),
+) -> Dataset:
     """Make a data set of what a reader found: ordered by name, free of duplicates.
 
     Parameters
     ----------
-    root, layout, samples, excluded
-        As in `Dataset`, the samples in any order.
+    root, layout, samples, excluded, unlabelled
+        As in `Dataset`, in any order.
 
     Returns
     -------
@@ -136,4 +166,4 @@ def finish(root: Path, layout: str, samples: Iterable[Sample], excluded: dict[st
     for one, following in pairwise(ordered):
         if one.name == following.name:
             raise DataError(f"{root} lists the image {one.name} twice; keep one of its entries")
-    return Dataset(root, layout, tuple(ordered), dict(sorted(excluded.items())))
+    return Dataset(root, layout, tuple(ordered), dict(sorted(excluded.items())), tuple(sorted(unlabelled)))

@@ -241,7 +241,7 @@ def _scratch(surface: Field, rng: np.random.Generator) -> Field:
     t = np.linspace(-0.5, 0.5, 16)[:, None]
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     points = start + length * (t * along + rng.uniform(-0.3, 0.3) * t**2 * across)
-    width = int(rng.integers(1, 3))
+    width = _line_width(surface) * int(rng.integers(1, 3))
     strength = rng.uniform(55, 85) * rng.choice((-1.0, 1.0))
     groove = _line(surface, points, width)
     rim = _line(surface, points + (width + 0.5) * across, 1)
@@ -254,12 +254,13 @@ def _crack(surface: Field, rng: np.random.Generator) -> Field:
     start, heading = _place(surface, rng), rng.uniform(0, 2 * np.pi)
     steps = int(rng.integers(12, 26))
     path = _walk(start, heading, steps, 0.014 * side, rng)
-    line = np.maximum(_line(surface, path, 1), 0.6 * _line(surface, path[: steps // 2], 2))
+    width = _line_width(surface)
+    line = np.maximum(_line(surface, path, width), 0.6 * _line(surface, path[: steps // 2], 2 * width))
     if rng.random() < 0.6:
         fork = int(rng.integers(steps // 4, 3 * steps // 4))
         turn = rng.choice((-1.0, 1.0)) * rng.uniform(0.5, 1.0)
         line = np.maximum(
-            line, _line(surface, _walk(path[fork], heading + turn, steps // 2, 0.014 * side, rng), 1)
+            line, _line(surface, _walk(path[fork], heading + turn, steps // 2, 0.014 * side, rng), width)
         )
     return _as_field(-rng.uniform(65, 95) * line)
 
@@ -333,6 +334,11 @@ def _line(surface: Field, points: NDArray[np.float64], width: int) -> Field:
     fixed_point = np.rint(points * 16).astype(np.int32)  # 4 fractional bits, as `shift` says
     cv2.polylines(canvas, [fixed_point], False, 255, width, cv2.LINE_AA, shift=4)
     return _as_field(canvas / 255)
+
+
+def _line_width(surface: Field) -> int:
+    """Return the width of the finest lines, in pixels: like all defects they grow with the image."""
+    return max(1, round(int(min(surface.shape)) / 160))
 
 
 def _walk(

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from segdec.config import DataConfig
-from segdec.data.scan import finish, label_by_mask, list_images, name_below
+from segdec.data.scan import finish, label_by_mask, list_images, name_below, refuse_missing
 from segdec.errors import ConfigError, DataError
 from segdec.types import Dataset, Part, RunLengths, Sample
 
@@ -66,6 +66,7 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
     """
     table = root / "train.csv"
     rows_of: dict[str, list[str]] = defaultdict(list)
+    types_of: dict[str, set[int]] = defaultdict(set)
     classes = set()
     for line, row in _read_table(table):
         if "ImageId_ClassId" in row:
@@ -80,6 +81,7 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
             classes.add(int(defect_class))
             if config.defect_class in (None, int(defect_class)):
                 rows_of[image].append(row["EncodedPixels"])
+                types_of[image].add(int(defect_class))
             else:
                 rows_of[image] += []
     if config.defect_class is not None and config.defect_class not in classes:
@@ -92,8 +94,9 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
         rows = tuple(rows_of.pop(path.name, ()))
         name = name_below(root, path)
         mask = RunLengths(rows, f"{table.name}, {path.name}") if rows else None
-        samples.append(Sample(name, path, bool(rows), mask, group=name))
-    _refuse_missing(table, rows_of)
+        types = tuple(f"class {each}" for each in sorted(types_of[path.name]))
+        samples.append(Sample(name, path, bool(rows), mask, group=name, types=types))
+    refuse_missing(table, rows_of)
     return finish(root, "severstal", samples, {})
 
 
@@ -135,7 +138,7 @@ def read_table(root: Path, config: DataConfig) -> Dataset:
         files = [sample.image, *([sample.mask] if isinstance(sample.mask, Path) else [])]
         missing += [str(path) for path in files if not path.is_file()]
         (by_label if row.get("label") else by_mask).append(sample)
-    _refuse_missing(root, missing)
+    refuse_missing(root, missing)
     labelled, unreadable = label_by_mask(by_mask, strict=config.strict)
     return finish(root, "table", [*by_label, *labelled], unreadable)
 
@@ -230,13 +233,3 @@ def _require(path: Path, row: dict[str, str], columns: Iterable[str], more: str 
             raise DataError(
                 f'the table {path} has no column "{column}"{more}; it has {", ".join(row) or "none"}{hint}'
             )
-
-
-def _refuse_missing(table: Path, missing: Iterable[str]) -> None:
-    names = sorted(missing)
-    if names:
-        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
-        raise DataError(
-            f"{table} names files that do not exist: {', '.join(names[:3])}{more}; correct their paths or"
-            " add them"
-        )

@@ -7,19 +7,18 @@ from segdec.imaging.files import (
     read_image_size,
     write_image,
 )
-from segdec.imaging.masks import (
-    MAX_MASK_VALUES,
-    decode_run_lengths,
-    encode_run_lengths,
-    fill_boxes,
-    read_mask,
-)
+from segdec.imaging.marks import DEFECT, GOOD, SCRIBBLED, UNKNOWN, read_marks, read_mask
+from segdec.imaging.masks import MAX_MASK_VALUES, decode_run_lengths, encode_run_lengths, fill_boxes
 from segdec.imaging.overlay import draw_overlay, find_regions
 from segdec.imaging.resize import resize_image, resize_mask, to_unit
 
 __all__ = [
+    "DEFECT",
+    "GOOD",
     "IMAGE_SUFFIXES",
     "MAX_MASK_VALUES",
+    "SCRIBBLED",
+    "UNKNOWN",
     "Pixels",
     "decode_run_lengths",
     "draw_overlay",
@@ -28,6 +27,7 @@ __all__ = [
     "find_regions",
     "read_image",
     "read_image_size",
+    "read_marks",
     "read_mask",
     "resize_image",
     "resize_mask",

@@ -17,31 +17,29 @@ MAX_MASK_VALUES = 16
 """A mask with more distinct values than this is taken for a photo or a lossy copy."""
 
 
-def read_mask(source: Path | RunLengths, size: ImageSize) -> NDArray[np.bool_]:
-    """Read the pixel ground truth of an image.
+def read_mask_image(path: Path, size: ImageSize) -> NDArray[np.bool_]:
+    """Read a mask image.
 
     Parameters
     ----------
-    source
-        A mask image, where any value above 0 is defect (in a palette image the index counts, in a
-        colour image any channel), or run lengths.
+    path
+        An image file, where any value above 0 counts (in a palette image the index, in a colour image
+        any channel).
     size
         (height, width) of the image that the mask belongs to.
 
     Returns
     -------
     ndarray
-        (H, W) bool, True on defect.
+        (H, W) bool.
 
     Raises
     ------
     ImageError
         If the mask cannot be read, has another size than its image, or looks like a photo.
     """
-    if isinstance(source, RunLengths):
-        return decode_run_lengths(source, size)
-    values = decode_file(source, indices=True)  # (H, W, C)
-    _check_mask(source, values, size)
+    values = decode_file(path, indices=True)  # (H, W, C)
+    _check_mask(path, values, size)
     return np.asarray((values > 0).any(axis=2))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from segdec.errors import ImageError
 from segdec.types import ImageSize
+
+Truth = TypeVar("Truth", np.bool_, np.uint8)
 
 
 def to_unit(image: NDArray[Any]) -> NDArray[np.float32]:
@@ -65,23 +67,24 @@ def resize_image(image: NDArray[Any], size: ImageSize) -> NDArray[Any]:
     return resized.reshape(height, width, *image.shape[2:])  # OpenCV drops a last axis of 1
 
 
-def resize_mask(mask: NDArray[np.bool_], size: ImageSize) -> NDArray[np.bool_]:
-    """Resize a mask so that no defect vanishes.
+def resize_mask(mask: NDArray[Truth], size: ImageSize) -> NDArray[Truth]:
+    """Resize a mask, or marks, so that no defect vanishes.
 
     Where the mask shrinks, each source pixel belongs to the target pixel that its centre falls in, and
-    a target pixel is defect where any of its source pixels is; where it grows, the nearest one counts.
+    the largest of its source pixels counts: defect before good, known before unknown. Where it grows,
+    the nearest one counts.
 
     Parameters
     ----------
     mask
-        (H, W) bool.
+        (H, W) bool, or uint8 as `segdec.imaging.read_marks` gives them.
     size
         (height, width) wanted.
 
     Returns
     -------
     ndarray
-        (height, width) bool.
+        (height, width) of the same kind.
 
     Examples
     --------
@@ -92,7 +95,7 @@ def resize_mask(mask: NDArray[np.bool_], size: ImageSize) -> NDArray[np.bool_]:
         present = mask.shape[axis]
         if wanted < present:
             owner = (2 * np.arange(present) + 1) * wanted // (2 * present)
-            mask = np.logical_or.reduceat(mask, np.searchsorted(owner, np.arange(wanted)), axis=axis)
+            mask = np.maximum.reduceat(mask, np.searchsorted(owner, np.arange(wanted)), axis=axis)
         elif wanted > present:
             nearest = (2 * np.arange(wanted) + 1) * present // (2 * wanted)
             mask = mask.take(nearest, axis=axis)

@@ -1,0 +1,298 @@
+"""How fast this machine trains and predicts with the paper's network, and how much memory that takes.
+
+The images are made up and the weights random; neither changes the time. Everything else is what training
+and prediction use: files that are read from disk, the training loader, the losses, the optimiser.
+"""
+
+from __future__ import annotations
+
+import statistics
+import time
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import contextmanager
+from itertools import islice
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+from segdec.config import Config, load_config
+from segdec.data import open_dataset
+from segdec.data.synthetic import write_dagm_like
+from segdec.errors import ConfigError
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
+from segdec.predict import Predictor
+from segdec.runtime import (
+    choose_context,
+    choose_precision,
+    keep_freed_memory,
+    machine,
+    make_accelerator,
+    peak_memory,
+    require_torch,
+    versions,
+    wait_for_device,
+)
+from segdec.types import ImageSize, Sample
+
+if TYPE_CHECKING:
+    from segdec.data.loader import Batch
+
+Tell = Callable[[int, int], None]
+
+_WARM_UP = 2
+"""Untimed runs before the timed ones: compilation, first allocations, worker processes starting."""
+
+
+def benchmark_train(
+    image_size: ImageSize, precision: str, context: str, compiled: bool, runs: int, tell: Tell
+) -> list[str]:
+    """Time optimiser steps of one image each.
+
+    Parameters
+    ----------
+    image_size
+        (height, width), multiples of 8 and at least 64.
+    precision, context
+        As of ``train.precision`` and ``train.context``.
+    compiled
+        Compile the network first; that takes minutes.
+    runs
+        Timed steps, at least 1.
+    tell
+        Called with (steps done, steps in all).
+
+    Returns
+    -------
+    list of str
+        A table: medians, and what they lie between.
+
+    Raises
+    ------
+    ConfigError
+        For a size, precision or context that cannot be.
+    MissingExtraError
+        Without the training part of the installation.
+    """
+    keep_freed_memory()
+    require_torch()
+    config = _config(image_size, precision, context)
+    with _images(config, _WARM_UP + runs) as samples:
+        step = _TrainingStep(config, compiled)
+        steps = islice(_batches(samples, config), _WARM_UP + runs)
+        for done, (batch, waited) in enumerate(steps, start=1):
+            step(batch, waited)
+            tell(done, _WARM_UP + runs)
+    rows = {name: times[_WARM_UP:] for name, times in step.times.items()}
+    form = f"{step.precision}, {step.context} context"
+    return [
+        *_heading(config, form, compiled, "a training step of one image"),
+        *_table(rows),
+        f"images per second  {1 / statistics.median(rows['step']):.2f}",
+        f"peak memory        {_gib(peak_memory())}",
+    ]
+
+
+def benchmark_predict(
+    image_size: ImageSize, precision: str, context: str, compiled: bool, runs: int, tell: Tell
+) -> list[str]:
+    """Time the prediction of one image file, and the network's share of it.
+
+    Parameters
+    ----------
+    image_size, compiled, runs, tell
+        As of `benchmark_train`.
+    context
+        "direct", "spectral", or "auto" for the form that predictions are computed in unasked.
+    precision
+        "auto" or "fp32": that is what predictions are computed in.
+
+    Returns
+    -------
+    list of str
+        A table: medians, and what they lie between.
+
+    Raises
+    ------
+    ConfigError
+        For a size, precision or context that cannot be.
+    MissingExtraError
+        Without the training part of the installation.
+    """
+    require_torch()
+    config = _config(image_size, precision, context)
+    if precision not in ("auto", "fp32"):
+        raise ConfigError(f"predictions are computed in fp32, got precision {precision}; leave it out")
+    rows: dict[str, list[float]] = {"image, from file to regions": [], "  network alone": []}
+    form: Literal["direct", "spectral"] = "direct" if config.train.context == "auto" else config.train.context
+    with _images(config, 2) as samples:
+        predictor = _untrained_predictor(config, form)
+        if compiled:
+            predictor._network.compile()
+        for done in range(_WARM_UP + runs):
+            values = _time_prediction(predictor, samples[done % len(samples)].image)
+            if done >= _WARM_UP:
+                for times, value in zip(rows.values(), values, strict=True):
+                    times.append(value)
+            tell(done + 1, _WARM_UP + runs)
+    return [
+        *_heading(config, f"fp32, {form} context", compiled, "the prediction of one image"),
+        *_table(rows),
+        f"images per second  {1 / statistics.median(rows['image, from file to regions']):.2f}",
+        f"peak memory        {_gib(peak_memory())}",
+    ]
+
+
+class _TrainingStep:
+    """A step as training takes it, timed in its parts.
+
+    Attributes
+    ----------
+    times
+        Name -> seconds of each step.
+    """
+
+    def __init__(self, config: Config, compiled: bool) -> None:
+        import torch
+
+        from segdec.network import build_network, to_channels_last
+
+        self.precision = choose_precision(config.train.precision)
+        self.accelerator = make_accelerator(self.precision, 1)
+        self.context = choose_context(config.train.context, config.network, self.precision)
+        network = build_network(config.network, config.train.seed, context=self.context)
+        to_channels_last(network)
+        optimizer = torch.optim.SGD(network.parameters(), lr=config.train.learning_rate)
+        self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
+        if compiled:
+            self.model.compile()
+        names = ("step", "  waiting for data", "  forward and losses", "  backward and update")
+        self.times: dict[str, list[float]] = {name: [] for name in names}
+
+    def __call__(self, batch: Batch, waited: float) -> None:
+        """Take a step; its batch was waited for so many seconds."""
+        import torch
+
+        from segdec.losses import decision_loss, segmentation_loss
+
+        began = time.perf_counter()
+        batch = type(batch)(*(tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch))
+        image = batch.image.to(memory_format=torch.channels_last)  # (1, 1, H, W)
+        seg_logits, dec_logits = self.model(image)  # (1, 1, H/8, W/8), (1, 1)
+        seg_loss = segmentation_loss(seg_logits, batch.seg_target, batch.weight_map)  # (1,)
+        loss = seg_loss + decision_loss(dec_logits, batch.dec_target)  # (1,)
+        wait_for_device()
+        forward = time.perf_counter() - began
+        self.accelerator.backward(loss.sum())
+        self.optimizer.step()
+        self.optimizer.zero_grad()
+        wait_for_device()
+        computed = time.perf_counter() - began
+        parts = (waited + computed, waited, forward, computed - forward)
+        for times, value in zip(self.times.values(), parts, strict=True):
+            times.append(value)
+
+
+def _batches(samples: Sequence[Sample], config: Config) -> Iterator[tuple[Batch, float]]:
+    """Yield each image as a batch, and how long it was waited for."""
+    from segdec.data.loader import training_loader
+    from segdec.sampling import EpochSampler
+
+    sampler = EpochSampler([sample.label for sample in samples], config.train.batch_size, config.train.seed)
+    sampler.start_epoch(0)
+    batches = iter(training_loader(samples, config, sampler))
+    for _ in range(sampler.steps):
+        began = time.perf_counter()
+        batch = next(batches)
+        yield batch, time.perf_counter() - began
+
+
+def _untrained_predictor(config: Config, context: Literal["direct", "spectral"]) -> Predictor:
+    from segdec.network import build_network
+
+    card = ModelCard(
+        network=config.network,
+        image_size=_size(config),
+        channels=1,
+        threshold=0.5,
+        threshold_from="default",
+        pixel_threshold=0.5,
+        trained=Trained(
+            date="", run="benchmark", dataset=None, data_hash=None, epoch=None, seed=None, commit=None
+        ),
+        versions=versions(),
+    )
+    weights = build_network(config.network, config.train.seed).state_dict()
+    with TemporaryDirectory() as scratch:
+        write_model(Path(scratch), card, {name: value.numpy() for name, value in weights.items()})
+        return Predictor(scratch, context=context)
+
+
+def _time_prediction(predictor: Predictor, path: Path) -> tuple[float, float]:
+    """Return the seconds of a whole prediction, and of the network alone."""
+    import torch
+
+    began = time.perf_counter()
+    predictor.predict(path)
+    whole = time.perf_counter() - began
+    image = torch.from_numpy(predictor._prepare(path).pixels)[None]  # (1, 1, H, W)
+    image = image.to(predictor._device, memory_format=torch.channels_last)
+    wait_for_device()
+    began = time.perf_counter()
+    with torch.inference_mode():
+        predictor._network(image)
+    wait_for_device()
+    return whole, time.perf_counter() - began
+
+
+@contextmanager
+def _images(config: Config, count: int) -> Generator[Sequence[Sample], None, None]:
+    """Write at least so many images, half of them with a defect, for as long as they are needed."""
+    half = (count + 1) // 2
+    with TemporaryDirectory() as scratch:
+        folder = Path(scratch) / "data"
+        write_dagm_like(folder, 0, _size(config), train=(half, half), test=(0, 0))
+        yield open_dataset(folder, config.data).samples
+
+
+def _config(image_size: ImageSize, precision: str, context: str) -> Config:
+    size = f"data.image_size=[{image_size[0]}, {image_size[1]}]"
+    given = (f"train.precision={precision}", f"train.context={context}", "data.channels=1")
+    return load_config(settings=(size, *given))
+
+
+def _size(config: Config) -> ImageSize:
+    if config.data.image_size is None:
+        raise ValueError("data.image_size must be set")
+    return config.data.image_size
+
+
+def _heading(config: Config, form: str, compiled: bool, what: str) -> list[str]:
+    found, (height, width) = machine(), _size(config)
+    device = "" if found["device"] == "cpu" else f"{found['device']}, "
+    return [
+        f"machine  {device}{found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
+        f"network  the paper's, {form}, {'compiled' if compiled else 'not compiled'}",
+        f"timed    {what}, {height} x {width}, grey",
+        "",
+    ]
+
+
+def _table(rows: dict[str, list[float]]) -> list[str]:
+    wide = max(len(name) for name in rows)
+    return [
+        f"{'':{wide}}  {'median':>10}  {'fastest':>10}  {'slowest':>10}",
+        *(
+            f"{name:{wide}}  {_ms(statistics.median(times))}  {_ms(min(times))}  {_ms(max(times))}"
+            for name, times in rows.items()
+        ),
+        "",
+    ]
+
+
+def _ms(seconds: float) -> str:
+    return f"{1000 * seconds:>7.1f} ms"
+
+
+def _gib(size: int) -> str:
+    return f"{size / 2**30:.2f} GiB"

@@ -1,0 +1,68 @@
+"""The benchmark prints what it promises to: times, waiting, rate, memory, machine."""
+
+import re
+
+import pytest
+
+from segdec.benchmark import benchmark_predict, benchmark_train
+from segdec.errors import ConfigError
+
+SIZE = (64, 64)
+
+
+def figures(lines):
+    """Map each row's name to its numbers."""
+    rows = [re.split(r"  +", line.strip()) for line in lines]
+    return {row[0]: [float(cell.split()[0]) for cell in row[1:]] for row in rows if " ms" in row[-1]}
+
+
+def measure(benchmark, **changed):
+    told = []
+    given = {"image_size": SIZE, "precision": "fp32", "context": "direct", "compiled": False, "runs": 3}
+    lines = benchmark(*(given | changed).values(), lambda done, total: told.append((done, total)))
+    return lines, told
+
+
+@pytest.mark.parametrize(
+    ("benchmark", "parts"),
+    [
+        (benchmark_train, ["step", "waiting for data", "forward and losses", "backward and update"]),
+        (benchmark_predict, ["image, from file to regions", "network alone"]),
+    ],
+)
+def test_every_figure_is_there(benchmark, parts):
+    lines, told = measure(benchmark)
+
+    found = figures(lines)
+    assert list(found) == parts
+    for median, fastest, slowest in found.values():
+        assert 0 <= fastest <= median <= slowest
+    assert lines[0].startswith("machine  ")
+    assert "64 x 64" in lines[2]
+    assert float(re.fullmatch(r"images per second +([\d.]+)", lines[-2])[1]) > 0
+    assert float(re.fullmatch(r"peak memory +([\d.]+) GiB", lines[-1])[1]) > 0
+    assert told[-1][0] == told[-1][1] >= 3
+
+
+def test_the_form_that_was_timed_is_named():
+    assert "fp32, spectral context, not compiled" in measure(benchmark_train, context="spectral")[0][1]
+    assert "fp32, direct context, not compiled" in measure(benchmark_predict, context="auto")[0][1]
+
+
+@pytest.mark.parametrize("benchmark", [benchmark_train, benchmark_predict])
+@pytest.mark.parametrize(
+    ("changed", "message"),
+    [
+        ({"image_size": (500, 512)}, r"multiples of 8"),
+        ({"context": "fast"}, "train.context"),
+        ({"precision": "fp8"}, "train.precision"),
+    ],
+)
+def test_what_cannot_be_is_refused(benchmark, changed, message):
+    with pytest.raises(ConfigError, match=message):
+        measure(benchmark, **changed)
+
+
+def test_predictions_know_one_precision():
+    with pytest.raises(ConfigError, match="fp32"):
+        measure(benchmark_predict, precision="bf16")
