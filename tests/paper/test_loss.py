@@ -12,6 +12,7 @@ import torch
 from segdec.config import Config, load_config
 from segdec.data.loader import Batch, make_targets, training_loader
 from segdec.data.synthetic import write_dagm_like
+from segdec.imaging import marks as codes
 from segdec.losses import balance, decision_loss, segmentation_loss
 from segdec.sampling import EpochSampler
 from segdec.train import train
@@ -21,6 +22,10 @@ from segdec.weighting import reduce_to_cells, weight_map
 GOOD = Sample("good", Path("good.png"), False)
 DEFECT = Sample("defect", Path("defect.png"), True, Path("mask.png"))
 WEAK = Sample("weak", Path("weak.png"), True)
+
+
+def marks(mask: np.ndarray, known: bool = True) -> np.ndarray:
+    return np.where(mask, np.uint8(codes.DEFECT), np.uint8(codes.GOOD if known else codes.UNKNOWN))
 
 
 def config(*settings: str) -> Config:
@@ -129,10 +134,10 @@ def test_the_weight_map_is_reduced_like_the_mask():
     mask = np.zeros((64, 64), bool)
     mask[14:19, 22:27] = True
     settings = config("loss.w_pos=9", "loss.p=0")
-    _, weights, _ = make_targets(mask, DEFECT, settings)
+    _, weights, _ = make_targets(marks(mask), DEFECT, settings)
     assert weights[2, 3] == pytest.approx((264 + 225) / 289)
     assert weights[7, 7] == pytest.approx(1)
-    _, plain, _ = make_targets(mask, DEFECT, config("loss.distance_weights=false"))
+    _, plain, _ = make_targets(marks(mask), DEFECT, config("loss.distance_weights=false"))
     assert (plain == 1).all()
 
 
@@ -140,18 +145,22 @@ def test_hard_and_soft_targets_of_the_decision():
     # the 5 x 5 defect: hard 1, the reference's soft target 25 / 289 = 0.0865
     mask = np.zeros((64, 64), bool)
     mask[14:19, 22:27] = True
-    assert make_targets(mask, DEFECT, config())[2] == 1
-    assert make_targets(mask, DEFECT, config("loss.decision_target=soft"))[2] == pytest.approx(25 / 289)
+    assert make_targets(marks(mask), DEFECT, config())[2] == 1
+    assert make_targets(marks(mask), DEFECT, config("loss.decision_target=soft"))[2] == pytest.approx(
+        25 / 289
+    )
     empty = np.zeros((64, 64), bool)
     for target in ("hard", "soft"):
         settings = config(f"loss.decision_target={target}")
-        assert make_targets(empty, GOOD, settings)[2] == 0
-        assert make_targets(empty, WEAK, settings)[2] == 1  # nothing to make a soft one from
+        assert make_targets(marks(empty), GOOD, settings)[2] == 0
+        assert (
+            make_targets(marks(empty, known=False), WEAK, settings)[2] == 1
+        )  # nothing to make a soft one from
 
 
 def test_a_weak_image_counts_in_the_decision_loss_only():
     empty = np.zeros((64, 64), bool)
-    target, weights, label = make_targets(empty, WEAK, config())
+    target, weights, label = make_targets(marks(empty, known=False), WEAK, config())
     assert (label, weights.max()) == (1, 0)
     logits = torch.randn(1, 1, 8, 8, requires_grad=True)
     loss = segmentation_loss(
@@ -163,7 +172,7 @@ def test_a_weak_image_counts_in_the_decision_loss_only():
 
 
 def test_a_good_image_has_weights_of_one():
-    target, weights, label = make_targets(np.zeros((64, 64), bool), GOOD, config())
+    target, weights, label = make_targets(marks(np.zeros((64, 64), bool)), GOOD, config())
     assert (target == 0).all()
     assert (weights == 1).all()
     assert label == 0

@@ -11,7 +11,7 @@ import json
 import math
 import os
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Sequence, Set
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple
 
@@ -115,10 +115,14 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
         else:
             samples.append(sample)
     refuse_missing(root, missing)
-    beside = {path for folder in {path.parent for path in origins} for path in list_images(folder)}
-    beside |= set(list_images(base / "unlabelled", deep=True))
-    unlabelled += beside - origins.keys()
+    unlabelled += _beside(base, origins.keys())
     return finish(root, layout, samples, excluded, unlabelled)
+
+
+def _beside(base: Path, listed: Set[Path]) -> set[Path]:
+    """Return the images that lie in the folders of the listed ones, or in unlabelled/, and are not listed."""
+    found = {path for folder in {path.parent for path in listed} for path in list_images(folder)}
+    return (found | set(list_images(base / "unlabelled", deep=True))) - listed
 
 
 class ImageFinder:

@@ -126,18 +126,7 @@ def convert(
         reason = next(iter(check.unreadable.values()))
         raise DataError(f"{source} holds no image that can be used ({reason}); correct it")
     usable = replace(dataset, samples=check.samples)
-    temporary = target.parent / f".{uuid.uuid4().hex}.part"
-    try:
-        try:
-            temporary.mkdir(parents=True)
-            writers[to](usable, check.sizes, temporary)
-            if target.exists():
-                target.rmdir()
-            temporary.rename(target)
-        finally:
-            shutil.rmtree(temporary, ignore_errors=True)
-    except OSError as error:
-        raise output_error(target, error) from error
+    _write_whole(target, lambda folder: writers[to](usable, check.sizes, folder))
     defective = sum(sample.label for sample in usable)
     return Converted(
         target,
@@ -148,6 +137,21 @@ def convert(
         dataset.excluded | check.unreadable,
         tuple(_lost(usable)) if to == "folder" else (),
     )
+
+
+def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    temporary = target.parent / f".{uuid.uuid4().hex}.part"
+    try:
+        try:
+            temporary.mkdir(parents=True)
+            write(temporary)
+            if target.exists():
+                target.rmdir()
+            temporary.rename(target)
+        finally:
+            shutil.rmtree(temporary, ignore_errors=True)
+    except OSError as error:
+        raise output_error(target, error) from error
 
 
 def _lost(dataset: Dataset) -> Iterator[str]:
