@@ -231,6 +231,14 @@ def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, data):
         work([job], lambda _: None)
 
 
+def test_what_stops_a_worker_stops_the_command(tmp_path, data):
+    jobs = jobs_in(tmp_path, data, settings=("train.epochs=3", *TINY))
+    jobs[0].folder.mkdir(parents=True)
+    (jobs[0].folder / "config.toml").write_text("[train]\nepochs = 7\n")
+    with pytest.raises(OutputError, match=r"holds a run with .*, where .* is asked for"):
+        reproduce(TABLE, jobs, tmp_path, processes=2)
+
+
 def test_a_training_that_diverges_is_a_result(tmp_path, data):
     settings = (*SHORT, "train.learning_rate=1e30")
     (job,) = jobs_in(tmp_path, data, folds=("1",), settings=settings)
