@@ -6,11 +6,9 @@ Source: arXiv:2007.07676, Sec. III, and docs/method.md for every departure.
 from __future__ import annotations
 
 import json
-import signal
 import threading
 import time
-from collections.abc import Callable, Generator, Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from segdec.config import Config
 from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write, output_error
+from segdec.interruption import interruption
 from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
 from segdec.runtime import (
     choose_context,
@@ -120,7 +119,7 @@ def train(
     state = _restore(loop) if resume else _beginning(loop)
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
-    with _interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
+    with interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
         for epoch in range(state.epoch, run.config.train.epochs):
             uses = loop.sampler.uses.copy()
             loop.sampler.start_epoch(epoch, skip=state.step)
@@ -441,30 +440,6 @@ def _to_device(batch: Batch, device: torch.device) -> Batch:
     moved = [tensor.to(device, non_blocking=True) for tensor in batch]
     moved[0] = moved[0].to(memory_format=torch.channels_last)
     return type(batch)(*moved)
-
-
-@contextmanager
-def _interruption(enabled: bool) -> Generator[threading.Event, None, None]:
-    """Turn the first Ctrl-C (or SIGTERM) into an event, so that no step is cut in two; the second raises."""
-    interrupted = threading.Event()
-    if not enabled or threading.current_thread() is not threading.main_thread():
-        yield interrupted
-        return
-    signals = (signal.SIGINT, signal.SIGTERM)
-    old = [signal.getsignal(number) for number in signals]
-
-    def note(_number: int, _frame: object) -> None:
-        if interrupted.is_set():
-            raise KeyboardInterrupt
-        interrupted.set()
-
-    for number in signals:
-        signal.signal(number, note)
-    try:
-        yield interrupted
-    finally:
-        for number, handler in zip(signals, old, strict=True):
-            signal.signal(number, handler)
 
 
 def _ignore(_: Progress) -> None:

@@ -123,7 +123,7 @@ def train(
         given.append("data.strict=true")
     if resume and recipe is not None:
         raise typer.BadParameter("a run that is resumed has its settings already; leave --recipe out")
-    folder = folder or Path("runs") / (data.resolve().name if data is not None else "run")
+    folder = folder or Path("runs") / _run_name(data)
     config = load_config(recipe, tuple(given))
     source: Path | Dataset | None = data
     if data is not None and not resume:
@@ -375,6 +375,13 @@ def benchmark(
         lines = measure(image_size, precision, context, compiled, runs, tell)
     for line in lines:
         out.print(line, markup=False)
+
+
+def _run_name(data: Path | None) -> str:
+    """Return what a run on this data is called unless told otherwise: like the folder or table."""
+    if data is None:
+        return "run"
+    return data.stem if data.is_file() else data.resolve().name
 
 
 def _repeat(options: tuple[str, ...], arguments: list[str]) -> list[str]:
