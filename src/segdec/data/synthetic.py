@@ -207,7 +207,7 @@ def _grains(size: ImageSize, rng: np.random.Generator) -> Field:
     count = max(4, height * width // 110)
     seeds[rng.integers(0, height, count), rng.integers(0, width, count)] = 0
     distance, grain = cv2.distanceTransformWithLabels(seeds, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
-    tone = rng.standard_normal(count + 1).astype(np.float32)[grain]
+    tone = rng.uniform(-1.7, 1.7, count + 1).astype(np.float32)[grain]  # bounded: no grain is a stain
     return _as_field(cv2.GaussianBlur(tone - 0.15 * distance, (0, 0), 0.8)) + 0.3 * _noise(size, rng, 0.8)
 
 
@@ -241,7 +241,7 @@ def _scratch(surface: Field, rng: np.random.Generator) -> Field:
     t = np.linspace(-0.5, 0.5, 16)[:, None]
     along, across = np.array([np.cos(angle), np.sin(angle)]), np.array([-np.sin(angle), np.cos(angle)])
     points = start + length * (t * along + rng.uniform(-0.3, 0.3) * t**2 * across)
-    width = _line_width(surface) * int(rng.integers(1, 3))
+    width = _line_width(surface) + int(rng.integers(0, 2))
     strength = rng.uniform(55, 85) * rng.choice((-1.0, 1.0))
     groove = _line(surface, points, width)
     rim = _line(surface, points + (width + 0.5) * across, 1)
