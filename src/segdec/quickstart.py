@@ -46,7 +46,7 @@ _SHOWN = (4, 2)
 _ROWS = (2, 1)
 """So many of them stand in the picture."""
 _MASK = "#f4d03f"
-_WIDTH, _ROW_HEIGHT, _TITLE_HEIGHT, _DPI = 8.4, 2.32, 0.36, 100
+_WIDTH, _ROW_HEIGHT, _TITLE_HEIGHT, _DPI = 9.0, 2.48, 0.36, 100
 """Inches, and pixels per inch."""
 
 
@@ -89,7 +89,7 @@ def quickstart(folder: Path, seed: int, watch: Watch) -> list[str]:
     )
     write_evaluation(evaluation, run.folder)
     shown = _predict_some(run, folder / "overlays")
-    in_picture = _first(shown, [sample.label for sample, _ in shown], _ROWS)
+    in_picture = _last(shown, [sample.label for sample, _ in shown], _ROWS)
     atomic_write(folder / "quickstart.png", draw_report(in_picture))
     return [
         *_what_was_done(folder, run, len(shown)),
@@ -206,8 +206,8 @@ def _refuse_used(folder: Path) -> None:
 
 
 def _predict_some(run: Run, overlays: Path) -> list[tuple[Sample, Prediction]]:
-    """Predict the first defective and good images of the test part, and write their overlays."""
-    samples = _first(run.split.test, [sample.label for sample in run.split.test], _SHOWN)
+    """Predict the last defective and good images of the test part, and write their overlays."""
+    samples = _last(run.split.test, [sample.label for sample in run.split.test], _SHOWN)
     paths = [sample.image for sample in samples]
     overlays.mkdir()
     shown = []
@@ -220,12 +220,12 @@ def _predict_some(run: Run, overlays: Path) -> list[tuple[Sample, Prediction]]:
     return shown
 
 
-def _first(things: Sequence[T], labels: Sequence[bool], counts: tuple[int, int]) -> list[T]:
-    """Return the first so many with and without defect."""
+def _last(things: Sequence[T], labels: Sequence[bool], counts: tuple[int, int]) -> list[T]:
+    """Return the last so many with and without defect."""
     pairs = list(zip(things, labels, strict=True))
     return [
-        *[thing for thing, label in pairs if label][: counts[0]],
-        *[thing for thing, label in pairs if not label][: counts[1]],
+        *[thing for thing, label in pairs if label][-counts[0] :],
+        *[thing for thing, label in pairs if not label][-counts[1] :],
     ]
 
 

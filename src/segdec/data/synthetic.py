@@ -338,7 +338,7 @@ def _line(surface: Field, points: NDArray[np.float64], width: int) -> Field:
 
 def _line_width(surface: Field) -> int:
     """Return the width of the finest lines, in pixels: like all defects they grow with the image."""
-    return max(1, round(int(min(surface.shape)) / 160))
+    return max(1, round(float(min(surface.shape)) / 160))
 
 
 def _walk(
