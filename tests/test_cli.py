@@ -17,7 +17,8 @@ import pytest
 from segdec.cli import main
 from segdec.config import NetworkConfig
 from segdec.data.synthetic import write_dagm_like
-from segdec.model_io import ModelCard, Trained, write_model
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
 from segdec.network import build_network
 
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1"}

@@ -49,7 +49,7 @@ def test_everything_is_there(made):
     with Image.open(folder / "quickstart.png") as picture:
         assert picture.format == "PNG"
     run = folder / "run"
-    names = {"config.toml", "meta.json", "split.json", "log.jsonl", "checkpoints", "model"}
+    names = {"config.toml", "meta.json", "split.json", "log.jsonl", "checkpoints", "model", "images.sha256"}
     names |= {"metrics.json", "scores.csv", "curves.png", "contact_sheet.png"}
     assert {path.name for path in run.iterdir()} == names
     assert stages[0] == "making images"
