@@ -18,6 +18,7 @@ from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.runs import check_unchanged, fitting_size, open_run, start_run, write_run
 
 SETTINGS = ("data.val_fraction=0.3", "train.seed=4")
+WEAK = ("loss.balance=decision", "train.gradient_adjustment=false")
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +68,7 @@ def test_colour_images_get_three_channels(tmp_path):
             image = np.random.default_rng(number).integers(0, 256, (70, 90, 3), dtype=np.uint8)
             name = tmp_path / "data" / kind / f"{kind}ä{number}.png"
             name.write_bytes(cv2.imencode(".png", image)[1].tobytes())
-    run = start_run(tmp_path / "data", load_config(), tmp_path / "run")
+    run = start_run(tmp_path / "data", load_config(None, WEAK), tmp_path / "run")
     assert run.config.data.channels == run.config.network.in_channels == 3
     assert run.config.data.image_size == (72, 88)
     assert all(sample.weak for sample in run.split.train if sample.label)
@@ -156,3 +157,17 @@ def test_sizes_that_fit_are_taken_as_they_are():
     assert fitting_size([(512, 512)]) == (512, 512)
     assert fitting_size([(256, 1600)]) == (256, 1600)
     assert fitting_size([(30, 40)]) == (64, 64)
+
+
+def test_without_any_mask_the_decision_loss_must_reach_both_stages(data, tmp_path):
+    labels = tmp_path / "parts.csv"
+    rows = [
+        f"{path},{int((data / 'Train' / 'Label' / f'{path.stem}_label.PNG').exists())}"
+        for path in sorted((data / "Train").glob("*.PNG"))
+    ]
+    labels.write_text("image,label\n" + "\n".join(rows) + "\n", encoding="utf-8")
+    with pytest.raises(
+        ConfigError, match=r"none of the \d defective training images has a mask.*loss.balance=decision"
+    ):
+        start_run(labels, load_config(None, SETTINGS), tmp_path / "run")
+    assert start_run(labels, load_config(None, (*SETTINGS, *WEAK)), tmp_path / "run").split.train

@@ -110,6 +110,7 @@ def start_run(
     split = make_split(dataset, config.data, config.train.seed)
     check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
     split = _readable(split, check)
+    _refuse_unteachable(config, split)
     config = _choose_input(config, check)
     meta = {
         "data": str(dataset.root.resolve()),
@@ -278,6 +279,17 @@ def _readable(split: Split, check: FileCheck) -> Split:
         train=tuple(sample for sample in split.train if sample.name not in lost),
         val=tuple(sample for sample in split.val if sample.name not in lost),
     )
+
+
+def _refuse_unteachable(config: Config, split: Split) -> None:
+    """Without any mask only the decision loss can teach; then its gradient must reach both stages."""
+    defective = [sample for sample in split.train if sample.label]
+    if defective and all(sample.weak for sample in defective) and config.train.gradient_adjustment:
+        raise ConfigError(
+            f"none of the {len(defective)} defective training images has a mask, so the segmentation stage"
+            " would learn nothing; set loss.balance=decision and train.gradient_adjustment=false, or mark"
+            " the defects of some images"
+        )
 
 
 def _choose_input(config: Config, check: FileCheck) -> Config:
