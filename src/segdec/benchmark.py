@@ -124,7 +124,7 @@ def benchmark_predict(
     if precision not in ("auto", "fp32"):
         raise ConfigError(f"predictions are computed in fp32, got precision {precision}; leave it out")
     rows: dict[str, list[float]] = {"image, from file to regions": [], "  network alone": []}
-    form: Literal["direct", "spectral"] = "direct" if config.train.context == "auto" else config.train.context
+    form = choose_context(config.train.context, config.network, "fp32")
     with _images(config, 2) as samples:
         predictor = _untrained_predictor(config, form)
         if compiled:

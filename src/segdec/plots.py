@@ -296,7 +296,8 @@ def _side_by_side(tile: Tile) -> NDArray[np.uint8]:
     if tile.mask is not None:
         contours, _ = cv2.findContours(tile.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(outlined, contours, -1, _OUTLINE, thickness=max(1, max(tile.mask.shape) // 250))
-    opacity = 0.8 * tile.score_map[..., None]  # (h, w, 1)
+    # seg_logits have mean 0: a good surface lies around 0.5, and would only be veiled
+    opacity = 1.6 * np.clip(tile.score_map - 0.5, 0, None)[..., None]  # (h, w, 1)
     red = np.array([215, 38, 30], np.float32)
     overlay = ((1 - opacity) * tile.image + opacity * red).astype(np.uint8)
     axis = 0 if tile.image.shape[1] > 1.5 * tile.image.shape[0] else 1

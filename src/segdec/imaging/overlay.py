@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 
 from segdec.types import Region
 
-_TRANSPARENT_BELOW = 0.1
-"""Scores up to this leave the image as it is; background noise would only veil it."""
+_TRANSPARENT_BELOW = 0.5
+"""Scores up to this leave the image as it is: seg_logits have mean 0, so a good surface lies around 0.5."""
 _OPAQUE = 0.6
 """Share of the heat colour at score 1: the surface stays visible below it."""
 _OUTLINE = (0, 230, 255)
