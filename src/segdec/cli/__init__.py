@@ -160,6 +160,9 @@ def evaluate(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Where the results go; the run folder if left out.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Write report.html too: everything in one page.")
+    ] = False,
 ) -> None:
     """Measure a model on data it has not seen."""
     from segdec.evaluate import evaluate_run, join_folds, write_evaluation
@@ -174,9 +177,15 @@ def evaluate(
         else:
             evaluation = join_folds([evaluate_run(run, data, run.name, tell) for run in runs])
     write_evaluation(evaluation, folder)
+    names = "metrics.json, scores.csv, curves.png, contact_sheet.png"
+    if report:
+        from segdec.report import write_report
+
+        write_report(evaluation, folder / "report.html", runs, data)
+        names += ", report.html"
     for line in evaluation_lines(evaluation):
         out.print(line, markup=False)
-    out.print(f"Written to {folder}: metrics.json, scores.csv, curves.png, contact_sheet.png", markup=False)
+    out.print(f"Written to {folder}: {names}", markup=False)
     if evaluation.skipped:
         raise typer.Exit(PARTIAL)
 
