@@ -46,7 +46,7 @@ def test_pictures_are_small_and_outline_the_defect():
     mask = np.zeros((1024, 2048), np.bool_)
     mask[300:600, 400:900] = True
 
-    size, outlined, overlay = picture(image, mask, mask.astype(np.float32))
+    size, outlined, overlay = picture(image, mask, mask.astype(np.float32), 0.5)
 
     drawn, heat = (cv2.imdecode(np.frombuffer(data, np.uint8), 1) for data in (outlined, overlay))
     assert drawn.shape == heat.shape == (*size, 3)

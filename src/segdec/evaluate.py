@@ -105,19 +105,8 @@ def evaluate_predictions(
         decision = prediction.score >= threshold
         review = review_threshold is not None and review_threshold <= prediction.score < threshold
         group = sample.group or sample.name
-        rows.append(
-            Row(
-                sample.name,
-                sample.label,
-                prediction.score,
-                threshold,
-                decision,
-                part,
-                group,
-                review,
-                sample.types,
-            )
-        )
+        row = Row(sample.name, sample.label, prediction.score, threshold, decision, part, group, review)
+        rows.append(row._replace(types=sample.types))
         marks = None
         try:
             marks = _marks(sample, prediction)
@@ -130,7 +119,7 @@ def evaluate_predictions(
             tally.add(prediction.score_map, mask, caught=decision, known=marks != UNKNOWN)
         tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
         if decision is not sample.label and not review:
-            mistakes = mistakes.added(_mistake(rows[-1], sample, prediction, mask))
+            mistakes = mistakes.added(_mistake(rows[-1], sample, prediction, mask, pixel_threshold))
     if not rows:
         first = next(iter(skipped.values()), "there are no images")
         raise DataError(f"nothing to evaluate: {len(skipped)} images skipped, none left ({first})")
@@ -386,8 +375,14 @@ def _with_tile(
     return _closest([*tiles, tile])
 
 
-def _mistake(row: Row, sample: Sample, prediction: Prediction, mask: NDArray[np.bool_] | None) -> Mistake:
-    pictures = picture(read_image(sample.image, 3), mask, prediction.score_map)
+def _mistake(
+    row: Row,
+    sample: Sample,
+    prediction: Prediction,
+    mask: NDArray[np.bool_] | None,
+    pixel_threshold: float,
+) -> Mistake:
+    pictures = picture(read_image(sample.image, 3), mask, prediction.score_map, pixel_threshold)
     kind: Literal["miss", "false alarm"] = "miss" if row.label else "false alarm"
     return Mistake(row.name, row.part, row.group, row.score, row.threshold, kind, *pictures)
 

@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segdec.imaging import draw_overlay, resize_image, resize_mask
+from segdec.imaging import draw_overlay, find_regions, resize_image, resize_mask
 
 MOST_BYTES = 6 * 2**20
 """So much may the pictures of all misses take together, and as much those of all false alarms."""
@@ -36,7 +36,7 @@ class Mistake:
     image
         JPEG; marked defects are outlined.
     overlay
-        JPEG; the score map lies over the image as heat.
+        JPEG; the score map lies over the image as heat, regions above the pixel threshold are outlined.
     """
 
     name: str
@@ -90,7 +90,10 @@ class Mistakes:
 
 
 def picture(
-    image: NDArray[Any], mask: NDArray[np.bool_] | None, score_map: NDArray[np.float32]
+    image: NDArray[Any],
+    mask: NDArray[np.bool_] | None,
+    score_map: NDArray[np.float32],
+    pixel_threshold: float,
 ) -> tuple[tuple[int, int], bytes, bytes]:
     """Draw the two small pictures of a mistake.
 
@@ -102,6 +105,8 @@ def picture(
         (H, W), True is defect; None where it is not marked.
     score_map
         (H, W) in [0, 1].
+    pixel_threshold
+        Where it is reached, the overlay is outlined.
 
     Returns
     -------
@@ -118,7 +123,8 @@ def picture(
         marked = resize_mask(mask, size).astype(np.uint8)
         contours, _ = cv2.findContours(marked, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
         cv2.drawContours(outlined, contours, -1, _OUTLINE, 1)
-    overlay = draw_overlay(small, resize_image(score_map, size))
+    scores = resize_image(score_map, size)
+    overlay = draw_overlay(small, scores, find_regions(scores, pixel_threshold))
     return size, _jpeg(outlined), _jpeg(overlay)
 
 

@@ -197,7 +197,7 @@ def test_folds_are_joined_with_their_mistakes(judge, images):
 def test_a_thousand_mistakes_of_pure_noise_stay_below_20_mb(judge, images, tmp_path):
     random = np.random.default_rng(0)
     noise = random.integers(0, 256, (400, 400, 3)).astype(np.uint8)
-    pictures = picture(noise, None, random.random((400, 400)).astype(np.float32))
+    pictures = picture(noise, None, random.random((400, 400)).astype(np.float32), 0.9)
     found = Mistakes()
     for number in range(1000):
         kind = ("miss", "false alarm")[number % 2]

@@ -18,7 +18,7 @@ WIDTH, HEIGHT = 440, 290
 MOST_POINTS = 500
 """More points than this in a line cannot be told apart, but would make the file large."""
 
-_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 12, 10, 42
+_LEFT, _RIGHT, _TOP, _BOTTOM = 50, 22, 10, 42
 
 Scale = Literal["linear", "log", "logit"]
 Spot = tuple[float, float, str]
@@ -38,6 +38,8 @@ class Axis:
         Logit stretches what is close to 0 and to 1.
     percent
         Whether its ticks are written as percentages.
+    whole
+        Whether it has ticks at whole numbers only.
     """
 
     label: str
@@ -45,6 +47,7 @@ class Axis:
     high: float
     scale: Scale = "linear"
     percent: bool = False
+    whole: bool = False
 
     def place(self, values: ArrayLike) -> NDArray[np.float64]:
         """Return where values lie between the ends, 0 to 1."""
@@ -57,6 +60,7 @@ class Axis:
         """Return places and texts of the ticks."""
         if self.scale == "linear":
             step = _nice_step(self.high - self.low)
+            step = max(1.0, round(step)) if self.whole else step
             first = math.ceil(self.low / step - 1e-9)
             values = [n * step for n in range(first, math.floor(self.high / step + 1e-9) + 1)]
         elif self.scale == "log":

@@ -182,7 +182,7 @@ def training(log: Sequence[Mapping[str, Any]], title: str) -> str:
     }
     known = [value for values in series.values() for value in values if math.isfinite(value)]
     top = max(1.0, *known) if known else 1.0
-    chart = Chart(title, Axis("epoch", 0, max(2.0, epochs[-1])), Axis("loss, AP", 0, 1.05 * top))
+    chart = Chart(title, Axis("epoch", 0, max(2.0, epochs[-1]), whole=True), Axis("loss, AP", 0, 1.05 * top))
     names = {"seg_loss": "segmentation loss", "dec_loss": "decision loss", "val_ap": "validation AP"}
     kinds = {"seg_loss": "good", "dec_loss": "defect", "val_ap": "third"}
     for name, values in series.items():

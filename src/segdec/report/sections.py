@@ -50,8 +50,9 @@ def confusion(evaluation: Evaluation) -> str:
         cells = []
         for _, rank in fates:
             count, of = int((found == rank).sum()), len(found)
-            rate = f"{percent(count / of)}, {interval_text(clopper_pearson(count, of))}" if of else "none"
-            cells.append(f'<b>{count}</b> <span class="soft">{rate}</span>')
+            share = f"({percent(count / of)})" if of else ""
+            interval = interval_text(clopper_pearson(count, of))
+            cells.append(f'<b>{count}</b> {share}<br><span class="soft">{interval}</span>')
         rows.append([f"{len(found)} {name} {word}s", *cells])
     parts = [table(["", *(name for name, _ in fates)], rows)]
     if word == "part":
@@ -168,7 +169,7 @@ def _figures(evaluation: Evaluation) -> str:
     ]
     if evaluation.folds:
         rows.insert(1, ["average precision, mean of the folds", metric_text(evaluation.ap_mean)])
-    return f"<h3>In figures</h3>{table([], rows, 'pairs')}"
+    return f"<h3>In figures, with 95 % intervals</h3>{table([], rows, 'pairs')}"
 
 
 def _card(mistake: Mistake, caught: bool) -> str:

@@ -10,14 +10,16 @@ from segdec.metrics import Metric
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage.
+    """Write a share as a percentage, in one piece: no line breaks before the sign.
 
     Examples
     --------
     >>> percent(0.00431), percent(0.125), percent(1)
-    ('0.43 %', '12.5 %', '100 %')
+    ('0.43\\xa0%', '12.5\\xa0%', '100\\xa0%')
     """
-    return f"{100 * share:.2g} %" if share < 0.01 else f"{100 * share:.3g} %"
+    return (
+        f"{100 * share:.2g}\N{NO-BREAK SPACE}%" if share < 0.01 else f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
+    )
 
 
 def interval_text(interval: Interval) -> str:
