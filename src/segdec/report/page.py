@@ -78,19 +78,18 @@ def to_html(evaluation: Evaluation, origins: Sequence[Origin] = (), data: Path |
     curves = "".join(
         plots.training(origin.log, f"Training of {origin.name}") for origin in origins if origin.log
     )
-    charts = "".join(
-        draw(evaluation)
-        for draw in (plots.histogram, plots.precision_recall, plots.roc, plots.choice, plots.detection)
-    )
+    scores = [draw(evaluation) for draw in (plots.histogram, plots.precision_recall, plots.roc)]
     body = [
         f'<header><h1>{escape(title)}</h1><p class="soft">{escape(source)}{now} · segdec {__version__}</p>',
         "</header>",
         f"<section>{sections.summary(evaluation)}</section>",
         _section("Decisions", sections.confusion(evaluation)),
-        _section("Curves", f'<div class="charts">{charts}</div>'),
+        _section("Scores", _grid(*scores, kind="three")),
+        _section("Choosing the threshold", _grid(plots.choice(evaluation))),
+        _section("Size of the defects", _grid(plots.detection(evaluation), sections.sizes(evaluation))),
         _section("What was decided wrongly", sections.mistakes(evaluation)),
         sections.skipped(evaluation),
-        _section("Training", f'<div class="charts">{curves}</div>') if curves else "",
+        _section("Training", _grid(curves)) if curves else "",
         _section("Origin", "".join(describe(origin) for origin in origins)) if origins else "",
     ]
     return (
@@ -104,6 +103,10 @@ def to_html(evaluation: Evaluation, origins: Sequence[Origin] = (), data: Path |
 
 def _section(title: str, content: str) -> str:
     return f"<section><h2>{escape(title)}</h2>{content}</section>"
+
+
+def _grid(*figures: str, kind: str = "") -> str:
+    return f'<div class="charts {kind}">{"".join(figures)}</div>'
 
 
 def _asset(name: str) -> str:

@@ -80,6 +80,8 @@ def choice(evaluation: Evaluation) -> str:
         " itself. Dashed: the threshold in use. The axis stretches what is close to 0 and to 1. A threshold"
         " picked here has seen these data: choose it by <code>segdec calibrate</code> on others."
     )
+    if any(row.review for row in rows):
+        caption += " One threshold decides here: what is left to a person below it would escape."
     return figure(title, chart.svg(), caption) + figure(
         "Thresholds to choose from", _choices(items.defective, items.good), _FOLDS if evaluation.folds else ""
     )

@@ -6,10 +6,10 @@ import base64
 from html import escape
 
 from segdec.evaluation import Evaluation, Share
-from segdec.intervals import clopper_pearson
+from segdec.intervals import Interval, clopper_pearson
 from segdec.items import score_items
 from segdec.mistakes import Mistake
-from segdec.report.text import interval_text, metric_text, percent, plural, table, undefined
+from segdec.report.text import figure, interval_text, metric_text, percent, plural, table, undefined
 
 _MOST_SKIPPED = 100
 _WIDE = 1.4  # pictures of this shape and wider stand below each other
@@ -51,8 +51,7 @@ def confusion(evaluation: Evaluation) -> str:
         for _, rank in fates:
             count, of = int((found == rank).sum()), len(found)
             share = f"({percent(count / of)})" if of else ""
-            interval = interval_text(clopper_pearson(count, of))
-            cells.append(f'<b>{count}</b> {share}<br><span class="soft">{interval}</span>')
+            cells.append(f"<b>{count}</b> {share}<br>{_soft(clopper_pearson(count, of))}")
         rows.append([f"{len(found)} {name} {word}s", *cells])
     parts = [table(["", *(name for name, _ in fates)], rows)]
     if word == "part":
@@ -67,13 +66,35 @@ def confusion(evaluation: Evaluation) -> str:
             [
                 escape(each.type),
                 f"{each.caught} of {each.images}",
-                f"{percent(each.caught / each.images)}"
-                f' <span class="soft">{interval_text(clopper_pearson(each.caught, each.images))}</span>',
+                f"{percent(each.caught / each.images)} "
+                + (_soft(clopper_pearson(each.caught, each.images)) if word == "image" else ""),
             ]
             for each in evaluation.type_recall
         ]
         parts += ["<h3>By type of defect</h3>", table(["type", "images caught", "share"], found_types)]
     return "".join(parts)
+
+
+def sizes(evaluation: Evaluation) -> str:
+    """Count the single defects that were found, by their area; empty where none is marked."""
+    rows = [
+        [
+            f"{each.min_area} to {each.max_area - 1}" if each.max_area else f"from {each.min_area}",
+            str(each.defects),
+            f"{each.localised} ({percent(each.localised / each.defects)})",
+            f"{each.caught} ({percent(each.caught / each.defects)})",
+        ]
+        for each in evaluation.pixel.size_recall
+        if each.defects
+    ]
+    if not rows:
+        return ""
+    caption = (
+        "Every marked defect counts here. Localised: some of its pixels reach the pixel threshold. In an"
+        " image called defective: something in the image made it so, perhaps another defect."
+    )
+    head = ["area, pixels", "defects", "localised", "in an image called defective"]
+    return figure("Defects by area", table(head, rows), caption)
 
 
 def mistakes(evaluation: Evaluation) -> str:
@@ -126,6 +147,10 @@ def _tile(kind: str, title: str, share: Share, what: str) -> str:
         f'<div class="tile {kind}">{title}<b>{percent(share.rate.value)}</b>{escape(text)}<br>'
         f'<span class="soft">{escape(interval_text(share.interval))}</span></div>'
     )
+
+
+def _soft(interval: Interval) -> str:
+    return f'<span class="soft">{escape(interval_text(interval))}</span>'
 
 
 def _doubts(evaluation: Evaluation, word: str) -> list[str]:

@@ -8,18 +8,18 @@ from html import escape
 from segdec.intervals import Interval
 from segdec.metrics import Metric
 
+NO_BREAK = "\N{NO-BREAK SPACE}"
+
 
 def percent(share: float) -> str:
-    """Write a share as a percentage, in one piece: no line breaks before the sign.
+    """Write a share as a percentage, without a line break before the sign.
 
     Examples
     --------
-    >>> percent(0.00431), percent(0.125), percent(1)
-    ('0.43\\xa0%', '12.5\\xa0%', '100\\xa0%')
+    >>> [percent(share).replace(NO_BREAK, " ") for share in (0.00431, 0.125, 1)]
+    ['0.43 %', '12.5 %', '100 %']
     """
-    return (
-        f"{100 * share:.2g}\N{NO-BREAK SPACE}%" if share < 0.01 else f"{100 * share:.3g}\N{NO-BREAK SPACE}%"
-    )
+    return f"{100 * share:{'.2g' if share < 0.01 else '.3g'}}{NO_BREAK}%"
 
 
 def interval_text(interval: Interval) -> str:
