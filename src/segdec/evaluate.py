@@ -118,7 +118,7 @@ def evaluate_predictions(
         else:
             tally.add(prediction.score_map, mask, caught=decision, known=marks != UNKNOWN)
         tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
-        if decision is not sample.label and not review:
+        if decision != sample.label and not review:
             mistakes = mistakes.added(_mistake(rows[-1], sample, prediction, mask, pixel_threshold))
     if not rows:
         first = next(iter(skipped.values()), "there are no images")

@@ -12,7 +12,7 @@ from typing import Any
 from segdec.errors import ModelError
 from segdec.model_card import ModelCard
 from segdec.model_io import read_model
-from segdec.report.text import percent, table
+from segdec.report.text import percent, plural, table
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,7 +75,7 @@ def describe(origin: Origin) -> str:
     card, meta = origin.card, origin.meta
     trained = card.trained
     facts: dict[str, object] = {
-        "trained": f"{trained.date}, {_count(trained.epoch, 'epoch')}, seed {trained.seed}",
+        "trained": f"{trained.date}, {_epochs(trained.epoch)}, seed {_known(trained.seed)}",
         "data": f"{meta.get('data', 'not known')} ({trained.dataset or 'layout not known'})",
         "split": meta.get("split"),
         "hash of the training data": trained.data_hash,
@@ -97,8 +97,12 @@ def _text(path: Path) -> str:
     return path.read_text(encoding="utf-8") if path.exists() else ""
 
 
-def _count(epoch: int | None, what: str) -> str:
-    return f"{what}s not known" if epoch is None else f"{what} {epoch + 1}"
+def _epochs(count: int | None) -> str:
+    return "epochs not known" if count is None else plural(count, "epoch")
+
+
+def _known(value: int | None) -> str:
+    return "not known" if value is None else str(value)
 
 
 def _channels(channels: int) -> str:

@@ -20,6 +20,7 @@ from segdec.report.sections import item_word
 from segdec.report.text import figure, interval_text, key, percent, plural, table, undefined
 
 _EDGE = 1e-6  # the logit of 0 and of 1 is infinite
+_FEW = 30
 _CHOICES = (0, 1, 2, 5, 10, 20)
 
 
@@ -192,6 +193,8 @@ def training(log: Sequence[Mapping[str, Any]], title: str) -> str:
         if len(there):
             there = there[thinned(len(there))]
             chart.line(epochs[there], values[there], kinds[name])
+            if len(there) <= _FEW:  # a single validation would not show as a line
+                chart.dots(epochs[there], values[there], kinds[name], 3)
     kept = thinned(len(epochs))
     texts = [
         "\n".join(
@@ -228,7 +231,7 @@ def _choices(defective: NDArray[np.float64], good: NDArray[np.float64]) -> str:
             for count, of in ((escapes, len(defective)), (overkill, len(good)))
         ]
         rows[escapes] = [f"{threshold:.4g}", *cells]
-    return table(["threshold", "escapes", "overkill"], rows.values())
+    return table(["threshold", "escapes, 95 % interval", "overkill, 95 % interval"], rows.values())
 
 
 def _marks(

@@ -12,6 +12,7 @@ from segdec.mistakes import Mistake
 from segdec.report.text import figure, interval_text, metric_text, percent, plural, table, undefined
 
 _MOST_SKIPPED = 100
+_SHARE = {"image": "share, 95 % interval", "part": "share"}
 _WIDE = 1.4  # pictures of this shape and wider stand below each other
 
 
@@ -53,7 +54,10 @@ def confusion(evaluation: Evaluation) -> str:
             share = f"({percent(count / of)})" if of else ""
             cells.append(f"<b>{count}</b> {share}<br>{_soft(clopper_pearson(count, of))}")
         rows.append([f"{len(found)} {name} {word}s", *cells])
-    parts = [table(["", *(name for name, _ in fates)], rows)]
+    parts = [
+        table(["", *(name for name, _ in fates)], rows),
+        '<p class="soft">Below each count, the exact 95 % interval of its share.</p>',
+    ]
     if word == "part":
         counts = evaluation.image.at_threshold
         parts.append(
@@ -71,7 +75,7 @@ def confusion(evaluation: Evaluation) -> str:
             ]
             for each in evaluation.type_recall
         ]
-        parts += ["<h3>By type of defect</h3>", table(["type", "images caught", "share"], found_types)]
+        parts += ["<h3>By type of defect</h3>", table(["type", "images caught", _SHARE[word]], found_types)]
     return "".join(parts)
 
 
@@ -116,9 +120,9 @@ def mistakes(evaluation: Evaluation) -> str:
         cards = "".join(_card(mistake, (mistake.part, mistake.group) in caught) for mistake in shown)
         parts.append(f'<div class="mistakes">{cards}</div>' if cards else '<p class="soft">None.</p>')
     legend = (
-        '<p class="soft">Left, the image, with marked defects outlined in yellow; right, what the model sees,'
-        " from red to yellow. The higher the score stands on the wrong side, the earlier an image is shown."
-        "</p>"
+        '<p class="soft">First the image, with marked defects outlined in yellow; then what the model sees,'
+        " from red to yellow, and in cyan what it would mark. The farther a score is on the wrong side of the"
+        " threshold, the earlier its image is shown.</p>"
     )
     return legend + "".join(parts)
 
@@ -145,7 +149,7 @@ def _tile(kind: str, title: str, share: Share, what: str) -> str:
     text = f"{share.count} of {share.of} {what}"
     return (
         f'<div class="tile {kind}">{title}<b>{percent(share.rate.value)}</b>{escape(text)}<br>'
-        f'<span class="soft">{escape(interval_text(share.interval))}</span></div>'
+        f'<span class="soft">95 % interval {escape(interval_text(share.interval))}</span></div>'
     )
 
 

@@ -23,10 +23,10 @@ def percent(share: float) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """Say where a share lies, or why nobody knows."""
+    """Write the ends of a share's interval, or why there is none."""
     if interval.low is None or interval.high is None:
         return f"no interval: {interval.reason}"
-    return f"95 % interval {percent(interval.low)} to {percent(interval.high)}"
+    return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def metric_text(metric: Metric, interval: Interval | None = None) -> str:
