@@ -129,7 +129,12 @@ def picture(
 
 
 def _jpeg(image: NDArray[np.uint8]) -> bytes:
-    flags = [cv2.IMWRITE_JPEG_QUALITY, _QUALITY, cv2.IMWRITE_JPEG_OPTIMIZE, 1]
+    full_colour = cv2.IMWRITE_JPEG_SAMPLING_FACTOR_444  # or thin coloured outlines would wash out
+    flags = [
+        *(cv2.IMWRITE_JPEG_QUALITY, _QUALITY),
+        *(cv2.IMWRITE_JPEG_OPTIMIZE, 1),
+        *(cv2.IMWRITE_JPEG_SAMPLING_FACTOR, full_colour),
+    ]
     return cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), flags)[1].tobytes()
 
 

@@ -9,9 +9,12 @@ import cv2
 import numpy as np
 import pytest
 
+from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
 from segdec.evaluate import evaluate_predictions, join_folds
 from segdec.mistakes import Mistake, Mistakes, picture
+from segdec.model_card import ModelCard, Trained
+from segdec.model_io import write_model
 from segdec.report import to_html, write_report
 from segdec.types import Prediction, Sample
 
@@ -226,6 +229,62 @@ def test_many_images_do_not_make_the_charts_large(judge, images):
     html = to_html(replace(evaluation, rows=rows, mistakes=Mistakes()))
 
     assert len(html) < 1e6
+
+
+@pytest.fixture
+def run(tmp_path):
+    """Lay out a run folder as a training leaves it; the weights do not matter."""
+    config = NetworkConfig(in_channels=1)
+    card = ModelCard(
+        network=config,
+        image_size=(64, 64),
+        channels=1,
+        threshold=0.5,
+        threshold_from="validation",
+        pixel_threshold=0.5,
+        trained=Trained(
+            date="2030-01-01", run="r", dataset="dagm", data_hash="abc123", epoch=2, seed=7, commit="c0ffee"
+        ),
+        versions={"torch": "<2.0>"},
+    )
+    folder = tmp_path / "line <7>"
+    write_model(folder / "model", card, {"fc.weight": np.zeros((1, 2), np.float32)})
+    (folder / "config.toml").write_text("# <b>train</b>\nepochs = 2\n", encoding="utf-8")
+    (folder / "meta.json").write_text('{"data": "/data/<i>parts</i>"}', encoding="utf-8")
+    losses = [(0, 0.9), (0, 0.7), (1, 0.4)]  # the first epoch was begun twice
+    lines = [json.dumps({"epoch": epoch, "seg_loss": 0.6, "dec_loss": loss}) for epoch, loss in losses]
+    (folder / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return folder
+
+
+def test_run_data_configuration_versions_and_hashes_are_told(judge, images, run, tmp_path):
+    write_report(judge(images), tmp_path / "report.html", [run])
+
+    page = Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    for told in (
+        "line <7>",
+        "/data/<i>parts</i>",
+        "# <b>train</b>",
+        "torch <2.0>",
+        "abc123",
+        "c0ffee",
+        "seed 7",
+    ):
+        assert told in page.text
+    assert "2 epochs" in page.text
+    assert re.search(r"SHA-256\)[0-9a-f]{64}", page.text)
+    training = next(chart for chart in page.all("svg") if chart["aria-label"].startswith("Training"))
+    spots = json.loads(training["data-spots"])
+    assert [text for _, _, text in spots] == [
+        "epoch 1\nsegmentation loss 0.6000\ndecision loss 0.7000",
+        "epoch 2\nsegmentation loss 0.6000\ndecision loss 0.4000",
+    ]
+
+
+def test_a_damaged_log_is_told_in_one_sentence(judge, images, run, tmp_path):
+    (run / "log.jsonl").write_text('{"epoch": 0', encoding="utf-8")
+    with pytest.raises(ModelError, match=r"log\.jsonl in .* is damaged"):
+        write_report(judge(images), tmp_path / "report.html", [run])
 
 
 def test_a_folder_without_a_model_is_refused_and_nothing_written(judge, images, tmp_path):

@@ -165,7 +165,7 @@ def detection(evaluation: Evaluation) -> str:
     chart.dots(*_marks(areas[kept], hits[kept] > 0, 1.0), "good", 3)
     chart.dots(*_marks(areas[kept], misses[kept] > 0, 0.0), "defect", 3)
     _draw_classes(chart, areas, hits, misses)
-    told = _sizes_found(pod) if pod is not None else f"<p>No curve: {undefined(reason or '')}</p>"
+    told = _sizes_found(pod) if pod is not None else f"<p>The curve is {undefined(reason or '')}</p>"
     caption = (
         f"{key('good', 'found')}{key('defect', 'missed')}Each defective image counts once, by its largest"
         " defect; it is found if it is called defective. Bars: shares of classes of size with 95 % interval."
