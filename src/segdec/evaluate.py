@@ -9,8 +9,9 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
+from functools import reduce
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,6 +41,7 @@ from segdec.metrics import (
     average_precision_trapezoid,
     confusion,
 )
+from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import Tile, draw_contact_sheet, draw_curves
 from segdec.predict import Predictor, predict_files
@@ -93,6 +95,7 @@ def evaluate_predictions(
     skipped: dict[str, str] = {}
     tally = PixelTally(pixel_threshold)
     tiles: list[Tile] = []
+    mistakes = Mistakes()
     without_mask = 0
     for sample, prediction in pairs:
         if isinstance(prediction, ImageError):
@@ -102,19 +105,8 @@ def evaluate_predictions(
         decision = prediction.score >= threshold
         review = review_threshold is not None and review_threshold <= prediction.score < threshold
         group = sample.group or sample.name
-        rows.append(
-            Row(
-                sample.name,
-                sample.label,
-                prediction.score,
-                threshold,
-                decision,
-                part,
-                group,
-                review,
-                sample.types,
-            )
-        )
+        row = Row(sample.name, sample.label, prediction.score, threshold, decision, part, group, review)
+        rows.append(row._replace(types=sample.types))
         marks = None
         try:
             marks = _marks(sample, prediction)
@@ -126,11 +118,14 @@ def evaluate_predictions(
         else:
             tally.add(prediction.score_map, mask, caught=decision, known=marks != UNKNOWN)
         tiles = _with_tile(tiles, rows[-1], sample, prediction, mask)
+        if decision != sample.label and not review:
+            mistakes = mistakes.added(_mistake(rows[-1], sample, prediction, mask, pixel_threshold))
     if not rows:
         first = next(iter(skipped.values()), "there are no images")
         raise DataError(f"nothing to evaluate: {len(skipped)} images skipped, none left ({first})")
     thresholds, pixel_thresholds = {part: threshold}, {part: pixel_threshold}
-    return _summarise(rows, tally, tiles, thresholds, pixel_thresholds, without_mask, skipped)
+    evaluation = _summarise(rows, tally, tiles, thresholds, pixel_thresholds, without_mask, skipped)
+    return replace(evaluation, mistakes=mistakes)
 
 
 def evaluate_run(
@@ -203,19 +198,16 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
         raise DataError("there are no folds to join; give at least one evaluation")
     seen: dict[str, str] = {}
     for evaluation in evaluations:
-        for row in evaluation.rows:
-            if row.name in seen:
-                raise DataError(
-                    f"{row.name} is judged in {seen[row.name]} and in {row.part}, but folds share no image;"
-                    " give the runs of one cross-validation"
-                )
+        if twice := next((row for row in evaluation.rows if row.name in seen), None):
+            raise DataError(
+                f"{twice.name} is judged in {seen[twice.name]} and in {twice.part}, but folds share no image;"
+                " give the runs of one cross-validation"
+            )
         seen |= {row.name: row.part for row in evaluation.rows}
     folds = {next(iter(evaluation.thresholds)): evaluation.image for evaluation in evaluations}
     if len(folds) < len(evaluations):
         raise DataError(f"{len(evaluations)} folds have only {len(folds)} names ({', '.join(folds)}); rename")
-    tally = evaluations[0].tally
-    for evaluation in evaluations[1:]:
-        tally = tally.merged(evaluation.tally)
+    tally = reduce(PixelTally.merged, (evaluation.tally for evaluation in evaluations))
     rows = [row for evaluation in evaluations for row in evaluation.rows]
     joined = _summarise(
         rows,
@@ -226,7 +218,8 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
         sum(evaluation.without_mask for evaluation in evaluations),
         {name: reason for evaluation in evaluations for name, reason in evaluation.skipped.items()},
     )
-    return replace(joined, folds=folds)
+    mistakes = reduce(Mistakes.merged, (evaluation.mistakes for evaluation in evaluations))
+    return replace(joined, folds=folds, mistakes=mistakes)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -380,6 +373,18 @@ def _with_tile(
         score_map=resize_image(prediction.score_map, size),
     )
     return _closest([*tiles, tile])
+
+
+def _mistake(
+    row: Row,
+    sample: Sample,
+    prediction: Prediction,
+    mask: NDArray[np.bool_] | None,
+    pixel_threshold: float,
+) -> Mistake:
+    pictures = picture(read_image(sample.image, 3), mask, prediction.score_map, pixel_threshold)
+    kind: Literal["miss", "false alarm"] = "miss" if row.label else "false alarm"
+    return Mistake(row.name, row.part, row.group, row.score, row.threshold, kind, *pictures)
 
 
 def _to_display(image: NDArray[Any]) -> NDArray[np.uint8]:

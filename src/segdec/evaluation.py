@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from segdec.intervals import Interval
 from segdec.metrics import Confusion, Metric
+from segdec.mistakes import Mistakes
 from segdec.pixel_metrics import PixelTally, SizeRecall
 from segdec.plots import Tile
 
@@ -204,6 +205,8 @@ class Evaluation:
         The pixel counts, from which folds are joined.
     tiles
         The images closest to a wrong decision.
+    mistakes
+        Misses and false alarms, with pictures of the worst.
     """
 
     rows: tuple[Row, ...]
@@ -217,6 +220,7 @@ class Evaluation:
     tally: PixelTally = field(repr=False)
     tiles: tuple[Tile, ...] = field(repr=False)
     folds: dict[str, ImageMetrics] = field(default_factory=dict)
+    mistakes: Mistakes = field(default_factory=Mistakes, repr=False)
 
     @property
     def type_recall(self) -> tuple[TypeRecall, ...]:

@@ -6,6 +6,7 @@ No more than histograms is held, so a data set of any size fits in memory.
 from __future__ import annotations
 
 import math
+from collections import Counter
 from itertools import pairwise
 from typing import NamedTuple
 
@@ -86,6 +87,7 @@ class PixelTally:
         self._overlap = np.zeros(_BINS, np.float64)
         # (size classes, 3): defects, localised, caught
         self._sizes = np.zeros((len(SIZE_EDGES), 3), np.int64)
+        self._largest: Counter[tuple[int, bool]] = Counter()
 
     def add(
         self,
@@ -143,6 +145,7 @@ class PixelTally:
         both._good = self._good + other._good
         both._overlap = self._overlap + other._overlap
         both._sizes = self._sizes + other._sizes
+        both._largest = self._largest + other._largest
         return both
 
     @property
@@ -190,6 +193,11 @@ class PixelTally:
             for (low, high), found in zip(limits, self._sizes, strict=True)
         )
 
+    @property
+    def largest(self) -> dict[tuple[int, bool], int]:
+        """(area of an image's largest defect in pixels, image called defective) -> number of images."""
+        return dict(sorted(self._largest.items()))
+
     def _weighted(
         self, positives: NDArray[np.int64] | NDArray[np.float64]
     ) -> tuple[NDArray[np.bool_], NDArray[np.int64], NDArray[np.float64]]:
@@ -211,6 +219,7 @@ class PixelTally:
         size_class = np.searchsorted(SIZE_EDGES, areas, side="right") - 1
         found = np.stack([np.ones_like(localised), localised, np.full_like(localised, caught)], axis=1)
         np.add.at(self._sizes, size_class, found)
+        self._largest[int(areas.max()), bool(caught)] += 1
 
 
 _BINS = 2**16

@@ -58,14 +58,14 @@ def test_train_evaluate_predict(data, tmp_path):
     assert said[-2].startswith(f"Model written to {out}/model; threshold ")
     assert said[-1] == f"Next: segdec evaluate {out}"
 
-    evaluated = run("evaluate", out)
+    evaluated = run("evaluate", out, "--report")
     assert evaluated.returncode == 0, evaluated.stderr
     assert "7 images: 3 defective, 4 good" in evaluated.stdout
     metrics = json.loads((out / "metrics.json").read_text(encoding="utf-8"))
     assert metrics
     with (out / "scores.csv").open(encoding="utf-8", newline="") as stream:
         assert len(list(csv.DictReader(stream))) == 7
-    for name in ("curves.png", "contact_sheet.png"):
+    for name in ("curves.png", "contact_sheet.png", "report.html"):
         assert (out / name).stat().st_size > 0
 
     images = sorted((data / "Test").glob("*.PNG"))

@@ -160,9 +160,13 @@ def evaluate(
     folder: Annotated[
         Path | None, typer.Option("--out", help="Where the results go; the run folder if left out.")
     ] = None,
+    report: Annotated[
+        bool, typer.Option("--report", help="Also write report.html: all in one page.")
+    ] = False,
 ) -> None:
     """Measure a model on data it has not seen."""
     from segdec.evaluate import evaluate_run, join_folds, write_evaluation
+    from segdec.report import write_report
 
     runs = list(dict.fromkeys([*([model] if model is not None else []), *(folds or [])]))
     if not runs:
@@ -174,9 +178,12 @@ def evaluate(
         else:
             evaluation = join_folds([evaluate_run(run, data, run.name, tell) for run in runs])
     write_evaluation(evaluation, folder)
+    if report:
+        write_report(evaluation, folder / "report.html", runs, data)
     for line in evaluation_lines(evaluation):
         out.print(line, markup=False)
-    out.print(f"Written to {folder}: metrics.json, scores.csv, curves.png, contact_sheet.png", markup=False)
+    names = "metrics.json, scores.csv, curves.png, contact_sheet.png" + ", report.html" * report
+    out.print(f"Written to {folder}: {names}", markup=False)
     if evaluation.skipped:
         raise typer.Exit(PARTIAL)
 
