@@ -77,8 +77,9 @@ def size_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Finding]
     odd = np.abs(np.log(ratios / np.median(ratios))) > np.log(1.25)
     if odd.any():
         names = tuple(look.sample.name for look, is_odd in zip(looks, odd, strict=True) if is_odd)
-        text = f"{len(names)} images have another shape than most: resizing stretches them by more than a"
-            " quarter."
+        text = (
+            f"{len(names)} images have another shape than most: resizing stretches them by a quarter or more."
+        )
         findings.append(Finding("odd-shapes", "doubtful", text, names))
     return findings
 
