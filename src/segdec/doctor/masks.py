@@ -69,19 +69,20 @@ def vanishing_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Fin
     -------
     list of Finding
     """
-    cells = {look.sample.name: count_cells(look, image_size) for look in looks if look.outline is not None}
+    outlined = [look for look in looks if look.outline is not None]
+    cells = {look.sample.name: count_cells(look, image_size) for look in outlined}
     small = sorted((count, name) for name, count in cells.items() if count < FEW_CELLS)
     if not small:
         return []
-    factor = (FEW_CELLS / max(small[0][0], 0.1)) ** 0.5
+    factor = (FEW_CELLS / max(statistics.median(count for count, _ in small), 0.1)) ** 0.5
     text = (
-        f"{len(small)} of {len(cells)} defects cover fewer than {FEW_CELLS} cells of the network's output at"
-        f" {image_size[0]} x {image_size[1]}. Sides {factor:.1f} times as large, by data.image_size or by"
-        " cutting the images into tiles, would show the smallest."
+        f"The defects of {len(small)} of {len(cells)} masked images cover fewer than {FEW_CELLS} cells of the"
+        f" network's output at {image_size[0]} x {image_size[1]}. Sides {factor:.1f} times as large, by"
+        " data.image_size or by cutting the images into tiles, would show half of them; of the smallest, look"
+        " at the masks."
     )
-    return [
-        Finding("vanishing", "doubtful", text, tuple(f"{name}: {count:.1f} cells" for count, name in small))
-    ]
+    items = tuple(f"{name}: {count:.2g} cells" for count, name in small)
+    return [Finding("vanishing", "doubtful", text, items)]
 
 
 def count_cells(look: Look, image_size: ImageSize) -> float:

@@ -149,6 +149,7 @@ def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: floa
     count = parts[published] if published else sum(parts.values())
     wish = f"escapes of at most {100 * max_escape:g} % at {100 * confidence:g} % confidence"
     held = f"The {published} part has" if published else "The whole data set has"
+    kept = "" if published else " and none of them trained on"
     if count >= needed:
         room = "" if published else f", if {needed} of them are kept out of training"
         text = f"{held} {count} defective items; {wish} take {needed} without a miss{room}."
@@ -156,7 +157,7 @@ def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: floa
     best = round_up(1 - (1 - confidence) ** (1 / count)) if count else 1.0
     text = (
         f"{held} {count} defective items; they support at most {100 * best:.3g} % escapes, even without a"
-        f" miss and if none of them is trained on. {wish[0].upper()}{wish[1:]} take {needed}."
+        f" miss{kept}. {wish[0].upper()}{wish[1:]} take {needed}."
     )
     return [Finding("wish", "doubtful", text)]
 
