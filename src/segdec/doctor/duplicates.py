@@ -118,8 +118,9 @@ def agreement(one: NDArray[np.float32], other: NDArray[np.float32]) -> float:
 
 def _near(looks: Sequence[Look]) -> list[Pair]:
     best: dict[tuple[int, int], tuple[float, str]] = {}
+    views = _views(looks)
     for flip, axes in _FLIPS:
-        for one, other in _likely(looks, axes):
+        for one, other in _likely(views, axes):
             flipped = np.flip(looks[other].thumbnail, axes) if axes else looks[other].thumbnail
             height = agreement(looks[one].thumbnail, np.ascontiguousarray(flipped))
             if height >= SURE and height > best.get((one, other), (0.0, ""))[0]:
@@ -130,17 +131,27 @@ def _near(looks: Sequence[Look]) -> list[Pair]:
     ]
 
 
-def _likely(looks: Sequence[Look], axes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
+def _views(looks: Sequence[Look]) -> NDArray[np.float32]:
+    """Return coarse pictures of every image, (V, N, S, S), the middle one unshifted.
+
+    Half a cell to the side a fine pattern correlates with nothing, so the shifts go by half cells.
+    """
+    cell = THUMBNAIL / _COARSE
+    steps = [step * cell / 2 for step in range(-2, 3)]
+    moves = [np.array([[1, 0, right], [0, 1, down]], np.float32) for down in steps for right in steps]
+    return np.stack([np.stack([_coarse(look.thumbnail, move) for look in looks]) for move in moves])
+
+
+def _likely(views: NDArray[np.float32], axes: tuple[int, ...]) -> Iterator[tuple[int, int]]:
     """Yield the pairs (one, other), one < other, whose coarse pictures correlate at a small shift."""
-    pictures = np.stack([_coarse(look.thumbnail) for look in looks])  # (N, S, S)
-    flipped = np.flip(pictures, tuple(axis + 1 for axis in axes)) if axes else pictures
-    inner = _unit(flipped[:, 1:-1, 1:-1])  # (N, D)
-    shifts = [(down, right) for down in range(3) for right in range(3)]
-    side = _COARSE - 2
-    views = [_unit(pictures[:, down : down + side, right : right + side]) for down, right in shifts]
-    for start in range(0, len(looks), _ROWS):
-        block = slice(start, start + _ROWS)
-        highest = np.max([view[block] @ inner[start:].T for view in views], axis=0)  # (B, N - start)
+    count = views.shape[1]
+    middle = views[len(views) // 2]  # (N, S, S)
+    still = _unit(np.flip(middle, tuple(axis + 1 for axis in axes)) if axes else middle)  # (N, D)
+    for start in range(0, count, _ROWS):
+        moved = (_unit(view[start : start + _ROWS]) for view in views)
+        highest = np.full((min(_ROWS, count - start), count - start), -1.0, np.float32)
+        for rows in moved:
+            np.maximum(highest, rows @ still[start:].T, out=highest)
         for row, line in enumerate(highest):
             line[: row + 1] = -1.0
             found = np.flatnonzero(line >= _LIKELY)
@@ -148,10 +159,12 @@ def _likely(looks: Sequence[Look], axes: tuple[int, ...]) -> Iterator[tuple[int,
                 yield start + row, start + int(column)
 
 
-def _coarse(thumbnail: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return the middle frequencies: what all images of a data set share is mostly coarser."""
-    small = cv2.resize(thumbnail, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
-    return np.asarray(small - cv2.GaussianBlur(small, (0, 0), 2.0), np.float32)
+def _coarse(thumbnail: NDArray[np.float32], move: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the middle frequencies of a moved picture: what all images share is mostly coarser."""
+    moved = cv2.warpAffine(thumbnail, move, (THUMBNAIL, THUMBNAIL), borderMode=cv2.BORDER_REFLECT_101)
+    small = cv2.resize(moved, (_COARSE, _COARSE), interpolation=cv2.INTER_AREA)
+    # the outermost cells may hold mirrored pixels
+    return np.asarray((small - cv2.GaussianBlur(small, (0, 0), 2.0))[1:-1, 1:-1], np.float32)
 
 
 def _unit(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -161,9 +174,13 @@ def _unit(pictures: NDArray[np.float32]) -> NDArray[np.float32]:
 
 
 def _phases(thumbnail: NDArray[np.float32]) -> NDArray[np.complex64]:
+    # in units of the local contrast, so that a strong spot on a faint texture is not all there is
+    detail = thumbnail - cv2.GaussianBlur(thumbnail, (0, 0), 4.0)
+    strength = np.sqrt(cv2.GaussianBlur(detail * detail, (0, 0), 4.0))
+    even = detail / (strength + 0.25 * strength.mean() + 1e-6)
     # towards the edges, which a shift changes, the picture fades out
     fade = np.hanning(THUMBNAIL + 2)[1:-1].astype(np.float32)
-    spectrum = np.fft.fft2((thumbnail - thumbnail.mean()) * np.outer(fade, fade))
+    spectrum = np.fft.fft2(even * np.outer(fade, fade))
     return np.asarray(spectrum / np.maximum(np.abs(spectrum), 1e-6), np.complex64)
 
 
