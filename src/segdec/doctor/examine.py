@@ -85,7 +85,7 @@ def _file_findings(dataset: Dataset, unreadable: dict[str, str]) -> list[Finding
     lost = dataset.excluded | unreadable
     if not lost:
         return []
-    text = f"{len(lost)} images cannot be used and would be left out of training."
+    text = f"{len(lost)} of {len(dataset) + len(dataset.excluded)} images: unusable, training would leave them out."
     return [Finding("unreadable", "wrong", text, tuple(f"{name}: {why}" for name, why in lost.items()))]
 
 

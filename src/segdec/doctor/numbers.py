@@ -78,7 +78,7 @@ def size_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Finding]
     if odd.any():
         names = tuple(look.sample.name for look, is_odd in zip(looks, odd, strict=True) if is_odd)
         text = (
-            f"{len(names)} images have another shape than most: resizing stretches them by a quarter or more."
+            f"{len(names)} of {len(looks)} images: another shape than most, stretched by a quarter or more."
         )
         findings.append(Finding("odd-shapes", "doubtful", text, names))
     return findings
@@ -106,7 +106,7 @@ def grey_findings(looks: Sequence[Look]) -> list[Finding]:
     findings = [Finding("grey-levels", "fact", text)]
     empty = tuple(look.sample.name for look in looks if look.deviation < 1 / 255)
     if empty:
-        text = f"{len(empty)} images show nothing: all pixels are of one grey level."
+        text = f"{len(empty)} of {len(looks)} images: nothing is seen, all pixels are of one grey level."
         findings.append(Finding("empty", "wrong", text, empty))
     far = np.maximum(_distance(means), _distance(deviations)) > _FAR
     odd = tuple(
@@ -115,7 +115,9 @@ def grey_findings(looks: Sequence[Look]) -> list[Finding]:
         if is_far and look.sample.name not in empty
     )
     if odd:
-        text = f"{len(odd)} images are much brighter, darker, flatter or harsher than the others."
+        text = (
+            f"{len(odd)} of {len(looks)} images: much brighter, darker, flatter or harsher than the others."
+        )
         findings.append(Finding("grey-outliers", "doubtful", text, odd))
     return findings
 
