@@ -85,7 +85,8 @@ def _file_findings(dataset: Dataset, unreadable: dict[str, str]) -> list[Finding
     lost = dataset.excluded | unreadable
     if not lost:
         return []
-    text = f"{len(lost)} of {len(dataset) + len(dataset.excluded)} images: unusable, training would leave them out."
+    total = len(dataset) + len(dataset.excluded)
+    text = f"{len(lost)} of {total} images: unusable, training would leave them out."
     return [Finding("unreadable", "wrong", text, tuple(f"{name}: {why}" for name, why in lost.items()))]
 
 
