@@ -9,7 +9,7 @@ from pathlib import Path
 from segdec.doctor.duplicates import find_duplicates
 from segdec.doctor.findings import Finding, Findings, Measured, sort_findings
 from segdec.doctor.leaks import duplicate_findings, leak_findings, twin_groups
-from segdec.doctor.masks import count_cells, mask_findings, vanishing_findings
+from segdec.doctor.masks import FEW_CELLS, count_cells, mask_findings, vanishing_findings
 from segdec.doctor.numbers import balance_findings, grey_findings, size_findings, wish_findings
 from segdec.doctor.reading import Look, look_at_all
 from segdec.doctor.suspects import suspect_findings
@@ -114,7 +114,9 @@ def _measure(looks: Sequence[Look], image_size: ImageSize, twins: tuple[tuple[st
         image_size=image_size,
         thickness=statistics.median(scaled) if count else None,
         simple=sum(outline.simple for _, outline in outlined) / count if count else None,
-        vanishing=sum(count_cells(look, image_size) < 5 for look, _ in outlined) / count if count else None,
+        vanishing=sum(count_cells(look, image_size) < FEW_CELLS for look, _ in outlined) / count
+        if count
+        else None,
         published=any(sample.part for sample in samples),
         together=twins,
     )
