@@ -490,3 +490,35 @@ def test_ctrl_c_before_anything_is_written(call, good_and_defect, tmp_path, monk
     code, _, stderr = call("train", good_and_defect, *TINY, "--out", tmp_path / "run")
     assert code == 130
     assert stderr.strip() == "Stopped; nothing was written"
+
+
+def test_doctor_examines_plans_and_train_follows(call, tmp_path):
+    write_dagm_like(tmp_path / "data", train=(6, 4), test=(4, 2), image_size=(64, 64), seed=0)
+
+    code, said, _ = call("doctor", "data", "--out", "found")
+
+    assert code == 0
+    assert "wrong" not in said.lower()
+    assert said.index("doubtful: ") < said.index("fact: ") < said.index("The plan:")
+    found = json.loads((tmp_path / "found" / "doctor.json").read_text())
+    assert {"wish", "sizes", "classes"} <= {each["kind"] for each in found["findings"]}
+
+    code, said, error = call(
+        "train", "data", "--plan", "found/plan.json", "--out", "run", *TINY, "--set", "data.val_fraction=0.3"
+    )
+    assert code == 0, error
+    assert "w_pos = " in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_doctor_refuses_what_is_no_share_and_writes_nothing(call, tmp_path):
+    write_dagm_like(tmp_path / "data", train=(3, 3), test=(3, 3), image_size=(64, 64), seed=0)
+
+    code, _, error = call("doctor", "data", "--max-escape", "3", "--out", "found")
+
+    assert code == 3
+    assert "got 3" in one_line(error)
+    assert not (tmp_path / "found").exists()
+
+
+def test_a_plan_and_a_recipe_exclude_each_other(call, tmp_path):
+    assert call("train", "data", "--plan", "plan.json", "--recipe", "dagm")[0] == 2

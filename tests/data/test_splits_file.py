@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from segdec.data.splits_file import read_splits_file
+from segdec.data.splits_file import list_folds, read_splits_file
 from segdec.errors import ConfigError, DataError
 
 TRAIN = [("kos01", True), ("kos02", False)]
@@ -139,3 +139,23 @@ def test_what_does_not_exist_is_named(tmp_path: Path) -> None:
         read_splits_file(path, "5_5", 0)
     with pytest.raises(DataError, match=r"cannot read the splits file .*gone\.json: No such file"):
         read_splits_file(tmp_path / "gone.json", "5_5", 0)
+
+
+FOLD = {"train": [["a", True]], "test": ["b"]}
+
+
+@pytest.mark.parametrize(
+    ("content", "folds"),
+    [
+        ({"5_5": [FOLD, FOLD], "33_33": [FOLD]}, [("5_5", 0), ("5_5", 1), ("33_33", 0)]),
+        ([FOLD, FOLD], [("", 0), ("", 1)]),
+        (FOLD, [("", 0)]),
+    ],
+)
+def test_all_folds_are_listed(tmp_path: Path, content: object, folds: list[tuple[str, int]]) -> None:
+    path = tmp_path / "splits.json"
+    path.write_text(json.dumps(content))
+
+    assert list_folds(path) == folds
+    for setting, fold in folds:
+        assert read_splits_file(path, setting, fold).test == ("b",)

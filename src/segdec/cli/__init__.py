@@ -99,6 +99,9 @@ def train(
         str | None,
         typer.Option(help="Settings of the paper (dagm, kolektor, kolektor2, severstal) or a TOML file."),
     ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="plan.json of segdec doctor, in place of a recipe.")
+    ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Run folder; runs/NAME of the data set if left out.")
     ] = None,
@@ -112,6 +115,7 @@ def train(
     """Train a network on a data set."""
     from segdec.config import load_config
     from segdec.data import describe, open_dataset
+    from segdec.doctor import read_plan
     from segdec.runtime import is_main_process
     from segdec.train import train as run_training
     from segdec.types import Dataset
@@ -121,10 +125,14 @@ def train(
     given += [f"{key}={value}" for key, value in named.items() if value is not None]
     if strict:
         given.append("data.strict=true")
-    if resume and recipe is not None:
-        raise typer.BadParameter("a run that is resumed has its settings already; leave --recipe out")
+    if resume and (recipe is not None or plan is not None):
+        raise typer.BadParameter(
+            "a run that is resumed has its settings already; leave --recipe and --plan out"
+        )
+    if recipe is not None and plan is not None:
+        raise typer.BadParameter("a recipe and a plan are two answers to one question; leave one out")
     folder = folder or Path("runs") / _run_name(data)
-    config = load_config(recipe, tuple(given))
+    config = load_config(recipe, tuple(given), read_plan(plan) if plan is not None else None)
     source: Path | Dataset | None = data
     if data is not None and not resume:
         source = open_dataset(data, config.data)
@@ -271,6 +279,53 @@ def predict(
     if unreadable:
         err.print(f"{unreadable} of {len(paths)} images could not be used; their rows say why.")
         raise typer.Exit(PARTIAL)
+
+
+@app.command()
+def doctor(
+    data: Annotated[Path, typer.Argument(help="Data set, in any layout that train takes.")],
+    splits: Annotated[Path | None, typer.Option(help="File of published splits (.json, .pyb).")] = None,
+    setting: Annotated[
+        str | None, typer.Option(help="Look only at this setting of the splits, e.g. 33_33.")
+    ] = None,
+    max_escape: Annotated[float, typer.Option(help="Share of defective parts that may pass.")] = 0.01,
+    confidence: Annotated[float, typer.Option(help="How sure that is to hold.")] = 0.95,
+    image_size: Annotated[
+        tuple[int, int] | None, typer.Option(help="Height and width that the network will see.")
+    ] = None,
+    run: Annotated[
+        Path | None, typer.Option(help="An evaluated run, whose scores tell suspect labels.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Folder for doctor.json and plan.json.")
+    ] = None,
+) -> None:
+    """Examine a data set before it costs a day, and plan the training."""
+    from segdec.config import DataConfig
+    from segdec.data import describe, open_dataset
+    from segdec.doctor import examine, make_plan, write_findings, write_plan
+
+    dataset = open_dataset(data, DataConfig(image_size=image_size), one_class=True)
+    with bar("examining") as tell:
+        findings = examine(
+            dataset,
+            splits=splits,
+            setting=setting,
+            run=run,
+            image_size=image_size,
+            max_escape=max_escape,
+            confidence=confidence,
+            watch=tell,
+        )
+    plan = make_plan(findings.measured)
+    if folder is not None:
+        write_findings(findings, folder / "doctor.json")
+        write_plan(plan, folder / "plan.json")
+    for line in [describe(dataset)[0], *findings.lines(), "", "The plan:", *plan.lines()]:
+        out.print(line, markup=False)
+    if folder is not None:
+        out.print(f"Written to {folder}: doctor.json, plan.json", markup=False)
+        out.print(f"Follow it: segdec train {data} --plan {folder / 'plan.json'}", markup=False)
 
 
 @app.command()

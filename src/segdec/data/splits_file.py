@@ -96,6 +96,33 @@ def read_splits_file(path: str | Path, setting: str, fold: int | None) -> Listed
     return listed
 
 
+def list_folds(path: str | Path) -> list[tuple[str, int]]:
+    """List what a splits file holds.
+
+    Parameters
+    ----------
+    path
+        As for `read_splits_file`.
+
+    Returns
+    -------
+    list of (str, int)
+        Setting ("" where the file has none) and fold of each.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read.
+    """
+    content = _read(Path(path))
+    settings = content if isinstance(content, dict) and not _is_fold(content) else {"": content}
+    return [
+        (str(name), fold)
+        for name, folds in settings.items()
+        for fold in range(1 if _is_fold(folds) or not _is_list(folds) else len(folds))
+    ]
+
+
 def _read(path: Path) -> Any:
     try:
         data = path.read_bytes()

@@ -1,0 +1,122 @@
+"""Examine a data set: look at every image once, then ask what would go wrong."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from segdec.doctor.duplicates import find_duplicates
+from segdec.doctor.findings import Finding, Findings, Measured, sort_findings
+from segdec.doctor.leaks import duplicate_findings, leak_findings, twin_groups
+from segdec.doctor.masks import FEW_CELLS, count_cells, mask_findings, vanishing_findings
+from segdec.doctor.numbers import balance_findings, grey_findings, size_findings, wish_findings
+from segdec.doctor.reading import Look, look_at_all
+from segdec.doctor.suspects import suspect_findings
+from segdec.errors import DataError
+from segdec.runs import fitting_size
+from segdec.types import Dataset, ImageSize
+
+
+def examine(
+    dataset: Dataset,
+    *,
+    splits: Path | None = None,
+    setting: str | None = None,
+    run: Path | None = None,
+    image_size: ImageSize | None = None,
+    max_escape: float = 0.01,
+    confidence: float = 0.95,
+    watch: Callable[[int, int], None] | None = None,
+) -> Findings:
+    """Examine a data set.
+
+    Parameters
+    ----------
+    dataset
+        What to examine.
+    splits
+        A file of published splits; all of its folds are looked at.
+    setting
+        Only this setting of it; None looks at all.
+    run
+        A run that has been evaluated: its scores tell suspect labels.
+    image_size
+        (height, width) that the network will see; None takes what training would choose.
+    max_escape, confidence
+        The share of defective parts that may escape, and how sure that is to hold, both in (0, 1).
+    watch
+        Called with (done, total) after each image.
+
+    Returns
+    -------
+    Findings
+
+    Raises
+    ------
+    DataError
+        If no image can be read, the splits do not fit, or the run has no scores.
+    ConfigError
+        If a wish is no share in (0, 1).
+    """
+    looks, unreadable = look_at_all(dataset.samples, watch)
+    if not looks:
+        name, reason = next(iter(unreadable.items()), (str(dataset.root), "it holds no images"))
+        raise DataError(f"no image of {dataset.root} can be read, such as {name}: {reason}")
+    chosen = image_size or fitting_size([look.size for look in looks])
+    pairs = find_duplicates(looks)
+    twins = twin_groups(dataset.samples, pairs)
+    findings = [
+        *_file_findings(dataset, unreadable),
+        *leak_findings(dataset, pairs, splits, setting),
+        *duplicate_findings(dataset.samples, pairs),
+        *mask_findings(looks),
+        *vanishing_findings(looks, chosen),
+        *size_findings(looks, chosen),
+        *grey_findings(looks),
+        *balance_findings(dataset.samples),
+        *wish_findings(dataset.samples, max_escape, confidence),
+        *(suspect_findings(run) if run is not None else ()),
+    ]
+    return Findings(sort_findings(findings), _measure(looks, chosen, twins))
+
+
+def _file_findings(dataset: Dataset, unreadable: dict[str, str]) -> list[Finding]:
+    lost = dataset.excluded | unreadable
+    if not lost:
+        return []
+    total = len(dataset) + len(dataset.excluded)
+    text = f"{len(lost)} of {total} images: unusable, training would leave them out."
+    return [Finding("unreadable", "wrong", text, tuple(f"{name}: {why}" for name, why in lost.items()))]
+
+
+def _measure(looks: Sequence[Look], image_size: ImageSize, twins: tuple[tuple[str, ...], ...]) -> Measured:
+    outlined = [(look, look.outline) for look in looks if look.outline is not None]
+    scaled = [
+        outline.thickness * min(image_size[0] / look.size[0], image_size[1] / look.size[1])
+        for look, outline in outlined
+    ]
+    samples = [look.sample for look in looks]
+    groups = {sample.group or sample.name for sample in samples}
+    defective = {sample.group or sample.name for sample in samples if sample.label}
+    count = len(outlined)
+    return Measured(
+        images=len(looks),
+        defective=sum(sample.label for sample in samples),
+        masked=count,
+        items=len(groups),
+        defective_items=len(defective),
+        size=(
+            round(statistics.median(look.size[0] for look in looks)),
+            round(statistics.median(look.size[1] for look in looks)),
+        ),
+        grey=all(look.grey for look in looks),
+        image_size=image_size,
+        thickness=statistics.median(scaled) if count else None,
+        simple=sum(outline.simple for _, outline in outlined) / count if count else None,
+        vanishing=sum(count_cells(look, image_size) < FEW_CELLS for look, _ in outlined) / count
+        if count
+        else None,
+        published=any(sample.part for sample in samples),
+        together=twins,
+    )

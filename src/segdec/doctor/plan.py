@@ -1,0 +1,262 @@
+"""From what was measured to settings, each with its reason.
+
+The rules are few and were read off the published recipes and what their data sets are like; they are a
+start that can be explained, not an optimum.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from segdec.config import STRIDE, parse_config
+from segdec.doctor.findings import Measured
+from segdec.errors import ConfigError
+from segdec.files import atomic_write
+
+_VIEWS = 1050
+"""So many times is a defective image seen in KolektorSDD's recipes, whatever their number."""
+_EPOCHS = (50, 150)
+_SMALL_IMAGE = 512 * 512
+_FEW_ITEMS = 60
+"""Below so many defective items each of them is needed as test and as training data: folds."""
+_MANY_SIMPLE = 0.5
+_VANISHING = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """One setting of a plan.
+
+    Attributes
+    ----------
+    key
+        "section.name", as for ``--set``.
+    value
+        The setting.
+    reason
+        Why, in words.
+    measured
+        What was measured, in words.
+    """
+
+    key: str
+    value: Any
+    reason: str
+    measured: str
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """Settings for training on one data set.
+
+    Attributes
+    ----------
+    choices
+        One for each setting.
+    advice
+        What no setting can do.
+    """
+
+    choices: tuple[Choice, ...]
+    advice: tuple[str, ...] = ()
+
+    def settings(self) -> dict[str, Any]:
+        """Return the settings as a tree of sections, for `segdec.config.load_config`."""
+        tree: dict[str, Any] = {}
+        for choice in self.choices:
+            section, _, name = choice.key.partition(".")
+            tree.setdefault(section, {})[name] = choice.value
+        return tree
+
+    def lines(self) -> list[str]:
+        """Return the plan in words."""
+        lines = [
+            f"{choice.key} = {json.dumps(choice.value, ensure_ascii=False)}:"
+            f" {choice.measured}; {choice.reason}"
+            for choice in self.choices
+        ]
+        return [*lines, *(f"advice: {text}" for text in self.advice)]
+
+
+def make_plan(measured: Measured) -> Plan:
+    """Plan the training.
+
+    Parameters
+    ----------
+    measured
+        Of `segdec.doctor.examine`.
+
+    Returns
+    -------
+    Plan
+        Its settings are valid: `segdec.config.load_config` takes them.
+    """
+    choices = [*_data(measured), *_loss(measured), *_train(measured)]
+    plan = Plan(tuple(choices), tuple(_advice(measured)))
+    parse_config(plan.settings(), "the plan")
+    return plan
+
+
+def write_plan(plan: Plan, path: Path) -> None:
+    """Write a plan as JSON, in whole or not at all.
+
+    Parameters
+    ----------
+    plan
+        Of `make_plan`.
+    path
+        Where to; an existing file is replaced.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    tree = {"settings": plan.settings(), **asdict(plan)}
+    atomic_write(path, (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode())
+
+
+def read_plan(path: Path) -> dict[str, Any]:
+    """Read the settings of a plan; they may have been changed by hand.
+
+    Parameters
+    ----------
+    path
+        What `write_plan` wrote.
+
+    Returns
+    -------
+    dict
+        Sections of settings, for `segdec.config.load_config`.
+
+    Raises
+    ------
+    ConfigError
+        If the file is no plan, or a setting cannot be.
+    """
+    try:
+        settings = json.loads(path.read_text(encoding="utf-8"))["settings"]
+    except OSError as error:
+        raise ConfigError(f"cannot read the plan {path}: {error.strerror}") from error
+    except (ValueError, KeyError, TypeError, RecursionError) as error:
+        raise ConfigError(
+            f'{path} is no plan ({error!r}); "segdec doctor DATA --out FOLDER" writes one'
+        ) from error
+    if not isinstance(settings, dict):
+        raise ConfigError(f'{path}: "settings" must hold sections, got {settings!r}; write the plan anew')
+    parse_config(settings, str(path))
+    return settings
+
+
+def _data(measured: Measured) -> Sequence[Choice]:
+    height, width = measured.size
+    smaller = math.prod(measured.image_size) < 0.98 * height * width
+    choices = [
+        Choice(
+            "data.image_size",
+            list(measured.image_size),
+            "shrunk so that a step stays affordable" if smaller else "as they are, in multiples of 8",
+            f"the images are {height} x {width} in the median",
+        ),
+        Choice(
+            "data.channels",
+            1 if measured.grey else 3,
+            "the network takes what there is",
+            "all images are grey" if measured.grey else "there are images in colour",
+        ),
+    ]
+    if measured.thickness is not None:
+        missing = STRIDE - measured.thickness
+        # an odd side grows a mask alike to every side
+        side = min(15, 2 * math.ceil(missing / 2) + 1) if missing > 0 else 1
+        choices.append(
+            Choice(
+                "data.dilation",
+                side,
+                "thinner than a cell of the output, they are grown to one" if side > 1 else "as they are",
+                f"the masks are {measured.thickness:.1f} px thick in the median, a cell is {STRIDE} px",
+            )
+        )
+    if not measured.published and measured.defective_items < _FEW_ITEMS:
+        folds = 3 if measured.defective_items >= 9 else 0
+        reason = "each is needed for training and for judging" if folds else "too few even for folds"
+        items = f"{measured.defective_items} items have a defect"
+        choices.append(Choice("data.folds", folds, reason, items))
+        if folds:
+            choices.append(Choice("data.fold", 0, "the others follow with --fold 1 and --fold 2", items))
+    if measured.together and not measured.published:
+        choices.append(
+            Choice(
+                "data.together",
+                [list(groups) for groups in measured.together],
+                "or a result is partly memory",
+                f"{len(measured.together)} sets of groups show the same",
+            )
+        )
+    return choices
+
+
+def _loss(measured: Measured) -> Sequence[Choice]:
+    if measured.simple is None:
+        words = "no masks"
+        return [Choice("loss.delta", 1.0, "only the decision can be taught", words)]
+    rough = measured.simple >= _MANY_SIMPLE
+    words = f"{100 * measured.simple:.0f} % of the masks are boxes or ellipses"
+    centre = (
+        "the middle of a rough outline is surest to be defect" if rough else "outlines follow the defects"
+    )
+    return [
+        Choice("loss.w_pos", 20.0 if rough else 1.0, f"{centre} (as in the paper)", words),
+        Choice("loss.p", 1.0 if rough else 2.0, "goes with w_pos in the paper", words),
+        Choice(
+            "loss.delta",
+            1.0,
+            "both losses count alike; smaller only pays with a learning rate far above 0.01",
+            f"{measured.masked} of {measured.defective} defective images have a mask",
+        ),
+    ]
+
+
+def _train(measured: Measured) -> Sequence[Choice]:
+    low, high = _EPOCHS
+    epochs = min(high, max(low, 10 * round(_VIEWS / max(1, measured.defective) / 10)))
+    pixels = math.prod(measured.image_size)
+    small = pixels <= _SMALL_IMAGE and measured.defective >= 50
+    return [
+        Choice(
+            "train.epochs",
+            epochs,
+            f"about {_VIEWS} looks at a defect, between {low} and {high} epochs",
+            f"{measured.defective} images have a defect, and an epoch shows each once",
+        ),
+        Choice(
+            "train.batch_size",
+            5 if small else 1,
+            "several small images make a steadier step" if small else "as the paper for large or few images",
+            f"{pixels / 1e6:.2f} megapixels an image, {measured.defective} with a defect",
+        ),
+        Choice(
+            "train.learning_rate",
+            0.01,
+            "the paper's for delta 1; where the loss does not fall, try 0.1",
+            "not measured",
+        ),
+        Choice("train.precision", "auto", "bf16 where the machine computes it in hardware", "not measured"),
+    ]
+
+
+def _advice(measured: Measured) -> list[str]:
+    advice = []
+    if measured.vanishing is not None and measured.vanishing >= _VANISHING:
+        advice.append(
+            f"{100 * measured.vanishing:.0f} % of the defects vanish at this image_size: cut the images into"
+            " tiles before, or choose a larger data.image_size"
+        )
+    if measured.published and measured.together:
+        advice.append("the published parts may divide twins: quote a second result with data.together, too")
+    return advice

@@ -1,0 +1,66 @@
+"""Labels that a trained network contradicts."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+
+from segdec.doctor.findings import Finding
+from segdec.errors import DataError
+
+
+def suspect_findings(run: Path) -> list[Finding]:
+    """Tell which labels the scores of an evaluated run contradict.
+
+    A label is suspect where the score of the other class reaches what images of that class have on
+    average: the thresholds of confident learning (Northcutt, Jiang, Chuang, "Confident learning:
+    estimating uncertainty in dataset labels", 2021, Sec. 3.1). The images must not have been trained on.
+
+    Parameters
+    ----------
+    run
+        A folder that holds scores.csv.
+
+    Returns
+    -------
+    list of Finding
+        None where no label is suspect.
+
+    Raises
+    ------
+    DataError
+        If there are no scores.
+    """
+    path = run / "scores.csv"
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        names = [row["name"] for row in rows]
+        labels = np.array([int(row["label"]) for row in rows], bool)
+        scores = np.array([float(row["score"]) for row in rows])
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}; run segdec evaluate {run} first"
+        ) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} is no table of scores ({error!r}); run segdec evaluate {run} anew"
+        ) from error
+    if labels.all() or not labels.any():
+        return []
+    high, low = scores[labels].mean(), scores[~labels].mean()
+    if high <= low:
+        return [Finding("no-use-of-scores", "fact", f"The scores of {run} do not tell defects from good.")]
+    suspect = [
+        (
+            abs(score - (low if label else high)),
+            f"{name}: labelled {'defect' if label else 'good'}, {score:.3f}",
+        )
+        for name, label, score in zip(names, labels, scores, strict=True)
+        if (score <= low if label else score >= high)
+    ]
+    if not suspect:
+        return []
+    text = f"{len(suspect)} of {len(rows)} labels contradict the scores of {run}. Look at these images again."
+    return [Finding("suspect-labels", "doubtful", text, tuple(words for _, words in sorted(suspect)[::-1]))]

@@ -1,0 +1,104 @@
+"""A plan follows from what was measured, says why, and can be followed."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from segdec.config import load_config
+from segdec.doctor import Measured, make_plan, read_plan, write_plan
+from segdec.errors import ConfigError
+
+MEASURED = Measured(400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 0.0, 0.0, False)
+
+
+def tree(measured):
+    return make_plan(measured).settings()
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    defective=st.integers(0, 3000),
+    thickness=st.none() | st.floats(0, 500),
+    simple=st.floats(0, 1),
+    size=st.tuples(st.integers(8, 300), st.integers(8, 300)),
+    published=st.booleans(),
+    grey=st.booleans(),
+)
+def test_every_plan_is_a_valid_configuration_with_reasons(
+    defective, thickness, simple, size, published, grey
+):
+    measured = Measured(
+        4000,
+        defective,
+        defective,
+        4000,
+        defective,
+        (size[0] * 8, size[1] * 8),
+        grey,
+        (size[0] * 8, size[1] * 8),
+        thickness,
+        None if thickness is None else simple,
+        None if thickness is None else simple,
+        published,
+        (("a", "b"),),
+    )
+
+    plan = make_plan(measured)
+
+    config = load_config(base=plan.settings())
+    assert config.data.image_size == measured.image_size
+    assert config.data.dilation % 2 == 1
+    assert all(choice.reason and choice.measured for choice in plan.choices)
+
+
+def test_thin_masks_are_grown_to_a_cell():
+    assert tree(replace(MEASURED, thickness=3.0))["data"]["dilation"] == 7
+    assert tree(replace(MEASURED, thickness=12.0))["data"]["dilation"] == 1
+
+
+def test_rough_outlines_weigh_their_middle():
+    rough, fine = tree(replace(MEASURED, simple=0.9))["loss"], tree(MEASURED)["loss"]
+
+    assert (rough["w_pos"], fine["w_pos"]) == (20.0, 1.0)
+
+
+def test_few_defects_take_folds_and_more_epochs():
+    assert tree(MEASURED)["data"]["folds"] == 3
+    assert "folds" not in tree(replace(MEASURED, published=True))["data"]
+    assert tree(replace(MEASURED, defective=10))["train"]["epochs"] == 100
+
+
+def test_a_plan_is_read_back(tmp_path):
+    plan = make_plan(replace(MEASURED, together=(("a", "b"),)))
+    write_plan(plan, tmp_path / "plan.json")
+
+    assert load_config(base=read_plan(tmp_path / "plan.json")) == load_config(base=plan.settings())
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["", "[]", "{}", '{"settings": 3}', '{"settings": {"train": {"epoch": 3}}}'],
+)
+def test_what_is_no_plan_is_refused(tmp_path, text):
+    path = tmp_path / "plan.json"
+    path.write_text(text)
+
+    with pytest.raises(ConfigError, match=r"plan\.json"):
+        read_plan(path)
+
+
+def test_a_plan_that_is_not_there_is_refused(tmp_path):
+    with pytest.raises(ConfigError, match="cannot read the plan"):
+        read_plan(tmp_path / "plan.json")
+
+
+def test_vanishing_defects_bring_advice(tmp_path):
+    (advice,) = make_plan(replace(MEASURED, vanishing=0.5)).advice
+
+    assert "50 % of the defects vanish" in advice
+    assert json.dumps(make_plan(MEASURED).lines())
