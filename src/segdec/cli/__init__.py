@@ -17,6 +17,7 @@ from segdec.cli.screen import (
     experiment_bars,
     out,
     renderer,
+    show,
     table_lines,
     trained_lines,
     training_bars,
@@ -86,8 +87,7 @@ def quickstart(
 
     with training_bars() as watch:
         summary = make(folder, seed, watch)
-    for line in summary:
-        out.print(line, markup=False)
+    show(summary)
 
 
 @app.command()
@@ -149,8 +149,7 @@ def train(
         err.print(f"Stopped; {hint}", markup=False)
         raise typer.Exit(130) from None
     if is_main_process():
-        for line in trained_lines(run):
-            out.print(line, markup=False)
+        show(trained_lines(run))
 
 
 @app.command()
@@ -188,8 +187,7 @@ def evaluate(
     write_evaluation(evaluation, folder)
     if report:
         write_report(evaluation, folder / "report.html", runs, data)
-    for line in evaluation_lines(evaluation):
-        out.print(line, markup=False)
+    show(evaluation_lines(evaluation))
     names = "metrics.json, scores.csv, curves.png, contact_sheet.png" + ", report.html" * report
     out.print(f"Written to {folder}: {names}", markup=False)
     if evaluation.skipped:
@@ -225,8 +223,7 @@ def calibrate(
     wish = Wish(max_escape, max_overkill, confidence, cost_escape, cost_overkill, defect_rate, review_budget)
     with bar("calibrating") as tell:
         calibration = choose(model, data, wish, tell)
-    for line in calibration_lines(calibration):
-        out.print(line, markup=False)
+    show(calibration_lines(calibration))
     out.print(f"Written to the model in {model}. Judge it on other data than these.", markup=False)
 
 
@@ -321,8 +318,7 @@ def doctor(
     if folder is not None:
         write_findings(findings, folder / "doctor.json")
         write_plan(plan, folder / "plan.json")
-    for line in [describe(dataset)[0], *findings.lines(), "", "The plan:", *plan.lines()]:
-        out.print(line, markup=False)
+    show([describe(dataset)[0], *findings.lines(), "", "The plan:", *plan.lines()])
     if folder is not None:
         out.print(f"Written to {folder}: doctor.json, plan.json", markup=False)
         out.print(f"Follow it: segdec train {data} --plan {folder / 'plan.json'}", markup=False)
@@ -340,8 +336,7 @@ def convert(
 
     with bar("reading") as tell:
         converted = write(source, target, to, strict=strict, watch=tell)
-    for line in converted.lines():
-        out.print(line, markup=False)
+    show(converted.lines())
     if converted.unreadable:
         raise typer.Exit(PARTIAL)
 
@@ -401,8 +396,7 @@ def reproduce(
                 if data
                 else ()
             )
-            for line in table_lines(each, rows or (), len(seeds), tuple(settings or ()), measured, planned):
-                out.print(line, markup=False)
+            show(table_lines(each, rows or (), len(seeds), tuple(settings or ()), measured, planned))
         return
     if table is None:
         raise typer.BadParameter("name a table; segdec reproduce --list shows them")
@@ -435,8 +429,7 @@ def benchmark(
     with bar("timing") as tell:
         measure = benchmark_train if what == "train" else benchmark_predict
         lines = measure(image_size, precision, context, compiled, runs, tell)
-    for line in lines:
-        out.print(line, markup=False)
+    show(lines)
 
 
 def _run_name(data: Path | None) -> str:

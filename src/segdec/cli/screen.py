@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -28,6 +28,18 @@ if TYPE_CHECKING:
 
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
+
+
+def show(lines: Iterable[str]) -> None:
+    """Print lines as they are, without taking brackets for markup.
+
+    Parameters
+    ----------
+    lines
+        Without line ends.
+    """
+    for line in lines:
+        out.print(line, markup=False)
 
 
 @contextmanager
