@@ -1,0 +1,87 @@
+"""Commands that measure: reproduce, benchmark."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from segdec.cli.app import Sets, app
+from segdec.cli.screen import bar, err, experiment_bars, out, show, table_lines
+
+
+@app.command()
+def reproduce(
+    table: Annotated[
+        str | None,
+        typer.Argument(
+            help="dagm, kolektor, severstal, ablation, two-stage, mixed or departures.", show_default=False
+        ),
+    ] = None,
+    data: Annotated[
+        list[str] | None, typer.Option(help="Folder of a data set, or NAME=FOLDER; may be repeated.")
+    ] = None,
+    folder: Annotated[Path, typer.Option("--out", help="Folder of all runs and tables.")] = Path("results"),
+    seeds: Annotated[list[int] | None, typer.Option(help="Seeds of the trainings; 0 if left out.")] = None,
+    rows: Annotated[list[str] | None, typer.Option(help="Rows of the table; all if left out.")] = None,
+    folds: Annotated[
+        list[str] | None, typer.Option("--folds", help="Folds or classes; all if left out.")
+    ] = None,
+    splits: Annotated[Path | None, typer.Option(help="KolektorSDD's published folds (.json, .pyb).")] = None,
+    settings: Sets = None,
+    jobs: Annotated[int, typer.Option(min=1, help="So many trainings at once.")] = 1,
+    listing: Annotated[bool, typer.Option("--list", help="Show the tables, and train nothing.")] = False,
+    measured: Annotated[
+        bool, typer.Option("--measure", help="With --list: time a step here and estimate the whole.")
+    ] = False,
+    tabulate: Annotated[
+        bool, typer.Option("--tabulate", help="Only write the table of the runs that are in --out.")
+    ] = False,
+) -> None:
+    """Run the experiments of the papers and put their figures beside one's own."""
+    from segdec.experiments import TABLES, find_table, plan, write_report
+    from segdec.experiments import reproduce as run_table
+
+    seeds = list(dict.fromkeys(seeds or [0]))
+    if listing:
+        for each in TABLES.values() if table is None else [find_table(table)]:
+            planned = (
+                plan(each, data, folder, (0,), rows or (), folds or (), settings or (), splits)
+                if data
+                else ()
+            )
+            show(table_lines(each, rows or (), len(seeds), tuple(settings or ()), measured, planned))
+        return
+    if table is None:
+        raise typer.BadParameter("name a table; segdec reproduce --list shows them")
+    found = find_table(table)
+    if tabulate:
+        paths = write_report(found, folder)
+    else:
+        planned = plan(found, data or (), folder, seeds, rows or (), folds or (), settings or (), splits)
+        try:
+            with experiment_bars() as (settled, watch):
+                paths = run_table(found, planned, folder, jobs, settled, watch)
+        except KeyboardInterrupt:
+            err.print("Stopped; everything done is kept, and the same command goes on.")
+            raise typer.Exit(130) from None
+    out.print(f"Written: {', '.join(str(path) for path in paths)}", markup=False)
+
+
+@app.command()
+def benchmark(
+    what: Annotated[Literal["train", "predict"], typer.Argument(help="train or predict.")],
+    image_size: Annotated[tuple[int, int], typer.Option(help="Height and width.")] = (512, 512),
+    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16 (training only).")] = "auto",
+    context: Annotated[str, typer.Option(help="auto, direct or spectral.")] = "auto",
+    compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
+    runs: Annotated[int, typer.Option(min=3, help="Timed runs; the median is shown.")] = 7,
+) -> None:
+    """Time the paper's network on this machine: step or image, waiting for data, peak memory."""
+    from segdec.benchmark import benchmark_predict, benchmark_train
+
+    with bar("timing") as tell:
+        measure = benchmark_train if what == "train" else benchmark_predict
+        lines = measure(image_size, precision, context, compiled, runs, tell)
+    show(lines)

@@ -1,0 +1,93 @@
+"""Commands that train: quickstart, train."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from segdec.cli.app import Sets, app
+from segdec.cli.screen import err, out, show, trained_lines, training_bars
+
+
+@app.command()
+def quickstart(
+    folder: Annotated[Path, typer.Option("--out", help="Where everything is written.")] = Path("quickstart"),
+    seed: Annotated[int, typer.Option(min=0, help="Decides the data and the training.")] = 0,
+) -> None:
+    """Make a data set, train on it, evaluate, predict: everything once, in minutes."""
+    from segdec.quickstart import quickstart as make
+
+    with training_bars() as watch:
+        summary = make(folder, seed, watch)
+    show(summary)
+
+
+@app.command()
+def train(
+    data: Annotated[
+        Path | None, typer.Argument(help="Data set; not needed with --resume.", show_default=False)
+    ] = None,
+    recipe: Annotated[
+        str | None,
+        typer.Option(help="Settings of the paper (dagm, kolektor, kolektor2, severstal) or a TOML file."),
+    ] = None,
+    plan: Annotated[
+        Path | None, typer.Option(help="plan.json of segdec doctor, in place of a recipe.")
+    ] = None,
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="Run folder; runs/NAME of the data set if left out.")
+    ] = None,
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    splits: Annotated[Path | None, typer.Option(help="File of published splits (.json, .pyb).")] = None,
+    fold: Annotated[int | None, typer.Option(min=0, help="Fold of the split.")] = None,
+    precision: Annotated[str | None, typer.Option(help="auto, fp32, bf16 or fp16.")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="An unreadable image is an error.")] = False,
+    settings: Sets = None,
+) -> None:
+    """Train a network on a data set."""
+    from segdec.config import load_config
+    from segdec.data import describe, open_dataset
+    from segdec.doctor import read_plan
+    from segdec.runtime import is_main_process
+    from segdec.train import train as run_training
+    from segdec.types import Dataset
+
+    given = [*(settings or [])]
+    named = {"data.splits": splits, "data.fold": fold, "train.precision": precision}
+    given += [f"{key}={value}" for key, value in named.items() if value is not None]
+    if strict:
+        given.append("data.strict=true")
+    if resume and (recipe is not None or plan is not None):
+        raise typer.BadParameter(
+            "a run that is resumed has its settings already; leave --recipe and --plan out"
+        )
+    if recipe is not None and plan is not None:
+        raise typer.BadParameter("a recipe and a plan are two answers to one question; leave one out")
+    folder = folder or Path("runs") / _run_name(data)
+    config = load_config(recipe, tuple(given), read_plan(plan) if plan is not None else None)
+    source: Path | Dataset | None = data
+    if data is not None and not resume:
+        source = open_dataset(data, config.data)
+        if is_main_process():
+            out.print("\n".join(describe(source)), markup=False)
+    try:
+        with training_bars() as watch:
+            run = run_training(
+                source, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
+            )
+    except KeyboardInterrupt:
+        begun = (folder / "config.toml").exists()
+        hint = f"go on with: segdec train --resume --out {folder}" if begun else "nothing was written"
+        err.print(f"Stopped; {hint}", markup=False)
+        raise typer.Exit(130) from None
+    if is_main_process():
+        show(trained_lines(run))
+
+
+def _run_name(data: Path | None) -> str:
+    """Return what a run on this data is called unless told otherwise: like the folder or table."""
+    if data is None:
+        return "run"
+    return data.stem if data.is_file() else data.resolve().name
