@@ -100,6 +100,9 @@ class NetworkConfig(_Frozen):
     decision_channels: Annotated[tuple[int, int, int], _List] = (8, 16, 32)
     seg_head_bias: bool = False
     """True only in imported checkpoints whose segmentation head carries a bias."""
+    norm: Literal["image", "frozen"] = "image"
+    """image: each image is normalised by its own statistics (the paper's way); frozen: all by the same,
+    which are measured on the training images with the weights of train.start_from."""
 
     @field_validator("context_kernel")
     @classmethod
@@ -161,6 +164,8 @@ class TrainConfig(_Frozen):
     """Which epoch becomes the model: the last (the paper's) or the best on validation data."""
     validate_every: int = Field(5, ge=1)
     """Epochs between two looks at the validation data."""
+    start_from: str | None = None
+    """A run or model whose weights the training begins with; None begins with random ones."""
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto takes bf16 where the machine computes it in hardware, otherwise fp32."""
@@ -203,6 +208,11 @@ class Config(_Frozen):
         if self.train.select == "best" and self.data.val_fraction == 0:
             raise ValueError(
                 'train.select is "best", but data.val_fraction is 0; give validation data a share'
+            )
+        if self.network.norm == "frozen" and self.train.start_from is None:
+            raise ValueError(
+                'network.norm is "frozen", but train.start_from names no model to measure the statistics'
+                " with; name a trained run, or use: segdec freeze-norm RUN"
             )
         if self.loss.balance == "two-stage" and self.train.epochs < 2:
             raise ValueError('loss.balance is "two-stage", but train.epochs is 1; it needs 2 or more')

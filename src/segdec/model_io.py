@@ -205,8 +205,13 @@ def _seal(card: ModelCard, files: dict[str, str]) -> str:
 
 
 def _tree(card: ModelCard) -> dict[str, Any]:
-    """Return what the file holds: an entry "calibration" only where there is one."""
-    return card.model_dump(mode="json", exclude={"calibration"} if card.calibration is None else None)
+    """Return what the file holds: no entry "calibration" where there is none, no "norm" but a frozen one."""
+    left_out: dict[str, Any] = {}
+    if card.calibration is None:
+        left_out["calibration"] = True
+    if card.network.norm == "image":
+        left_out["network"] = {"norm"}
+    return card.model_dump(mode="json", exclude=left_out)
 
 
 def _check_replaceable(target: Path) -> None:

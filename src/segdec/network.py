@@ -26,33 +26,64 @@ class FeatureNorm(nn.Module):
     There are no running statistics, so training and evaluation agree. Statistics are taken in at
     least float32.
 
+    Frozen, it takes the same statistics for every image: a product and a sum that fold into the convolution
+    before it (`segdec.freezing`). That is not the paper's network.
+
     Parameters
     ----------
     channels
         Number of channels.
     bias
         Whether a bias is learned.
+    frozen
+        Whether mean and deviation are fixed; they are then buffers ``mean`` and ``std``, each (C,).
     eps
         Added to the standard deviation.
     """
 
-    def __init__(self, channels: int, bias: bool = True, eps: float = 0.001) -> None:
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self, channels: int, bias: bool = True, frozen: bool = False, eps: float = 0.001) -> None:
         super().__init__()
         self.scale = nn.Parameter(torch.ones(channels))
         self.bias = nn.Parameter(torch.zeros(channels)) if bias else None
+        self.frozen = frozen
         self.eps = eps
+        if frozen:
+            self.register_buffer("mean", torch.zeros(channels))
+            self.register_buffer("std", torch.ones(channels))
 
     def forward(self, x: Tensor) -> Tensor:
         """Return the normalised tensor, (N, C, H, W) like ``x``."""
         wide = x.float() if x.dtype in (torch.bfloat16, torch.float16) else x
-        # one pixel (a 64-pixel input at 1/64) has no unbiased deviation: its deviation is 0
-        correction = 0 if x.shape[2] * x.shape[3] == 1 else 1
-        std, mean = torch.std_mean(wide, dim=(2, 3), correction=correction, keepdim=True)  # (N, C, 1, 1)
+        if self.frozen:
+            std, mean = self.std.view(1, -1, 1, 1), self.mean.view(1, -1, 1, 1)
+        else:
+            std, mean = image_statistics(wide)  # (N, C, 1, 1)
         factor = self.scale.view(1, -1, 1, 1) / torch.sqrt(std + self.eps)
         normalised = (wide - mean) * factor
         if self.bias is not None:
             normalised = normalised + self.bias.view(1, -1, 1, 1)
         return normalised.to(x.dtype)
+
+
+def image_statistics(x: Tensor) -> tuple[Tensor, Tensor]:
+    """Return the unbiased standard deviation and the mean of each sample and channel.
+
+    Parameters
+    ----------
+    x
+        (N, C, H, W).
+
+    Returns
+    -------
+    std, mean
+        (N, C, 1, 1) each.
+    """
+    # one pixel (a 64-pixel input at 1/64) has no unbiased deviation: its deviation is 0
+    correction = 0 if x.shape[2] * x.shape[3] == 1 else 1
+    return torch.std_mean(x, dim=(2, 3), correction=correction, keepdim=True)
 
 
 class ContextConv(nn.Conv2d):
@@ -114,24 +145,25 @@ class SegDecNet(nn.Module):
         super().__init__()
         self.config = config
         self.gradient_scale = gradient_scale
+        frozen = config.norm == "frozen"
         blocks: list[nn.Module] = []
         channels = config.in_channels
         for out_channels, depth in zip(config.block_channels, config.block_depths, strict=True):
             for _ in range(depth):
-                blocks.append(_conv5(channels, out_channels))
+                blocks.append(_conv5(channels, out_channels, frozen))
                 channels = out_channels
             blocks.append(nn.MaxPool2d(2))
-        blocks.append(
-            _norm_relu(ContextConv(channels, config.context_channels, config.context_kernel, context))
-        )
+        window = ContextConv(channels, config.context_channels, config.context_kernel, context)
+        blocks.append(_norm_relu(window, frozen))
         self.segmentation = nn.Sequential(*blocks)
         self.seg_head = nn.Sequential(
-            nn.Conv2d(config.context_channels, 1, 1, bias=False), FeatureNorm(1, bias=config.seg_head_bias)
+            nn.Conv2d(config.context_channels, 1, 1, bias=False),
+            FeatureNorm(1, config.seg_head_bias, frozen),
         )
         decision: list[nn.Module] = []
         channels = config.context_channels + 1
         for out_channels in config.decision_channels:
-            decision += [nn.MaxPool2d(2), _conv5(channels, out_channels)]
+            decision += [nn.MaxPool2d(2), _conv5(channels, out_channels, frozen)]
             channels = out_channels
         self.decision = nn.Sequential(*decision)
         self.fc = nn.Linear(2 * channels + 2, 1)
@@ -207,12 +239,12 @@ def to_channels_last(network: nn.Module) -> None:
             module.weight.data = weight.permute(3, 2, 0, 1)
 
 
-def _conv5(in_channels: int, out_channels: int) -> nn.Sequential:
-    return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False))
+def _conv5(in_channels: int, out_channels: int, frozen: bool) -> nn.Sequential:
+    return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False), frozen)
 
 
-def _norm_relu(conv: nn.Conv2d) -> nn.Sequential:
-    return nn.Sequential(conv, FeatureNorm(conv.out_channels), nn.ReLU(inplace=True))
+def _norm_relu(conv: nn.Conv2d, frozen: bool) -> nn.Sequential:
+    return nn.Sequential(conv, FeatureNorm(conv.out_channels, frozen=frozen), nn.ReLU(inplace=True))
 
 
 def _scale_gradient(x: Tensor, scale: float) -> Tensor:

@@ -48,7 +48,7 @@ class Progress:
     Attributes
     ----------
     stage
-        "reading", "training", "validating" or "choosing the threshold".
+        "reading", "measuring", "training", "validating" or "choosing the threshold".
     done, total
         Files, optimiser steps or images of this stage.
     epoch, epochs
@@ -114,9 +114,9 @@ def train(
     tell = watch if watch is not None and is_main_process() else _ignore
     run = _open(data, config, out, resume, settings, tell)
     loop = _set_up(run)
+    state = _restore(loop, tell) if resume else _beginning(loop, tell)
     if not resume and is_main_process():
         write_run(run)  # only now: all that can be refused was accepted
-    state = _restore(loop) if resume else _beginning(loop)
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
     with interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
@@ -316,26 +316,34 @@ def _set_up(run: Run) -> _Loop:
     return _Loop(run, accelerator, network, model, optimizer, sampler, loader, _Meter(every))
 
 
-def _beginning(loop: _Loop) -> TrainingState:
+def _beginning(loop: _Loop, tell: Watch) -> TrainingState:
+    """Return the state before the first step; the network has its first weights."""
     import torch
 
     from segdec.checkpoint import TrainingState
+    from segdec.starting import starting_weights
 
+    if loop.run.config.train.start_from is not None:
+        weights = starting_weights(
+            loop.run.config, loop.run.split.train, lambda n, of: tell(Progress("measuring", n, of))
+        )
+        loop.network.load_state_dict(weights)
     return TrainingState(epoch=0, step=0, uses=torch.from_numpy(loop.sampler.uses.copy()))
 
 
-def _restore(loop: _Loop) -> TrainingState:
+def _restore(loop: _Loop, tell: Watch) -> TrainingState:
     """Load the last checkpoint; a run that was cut off before its first one starts anew."""
     from segdec.checkpoint import load_checkpoint
 
     path = _checkpoint(loop.run, "last")
-    state = _beginning(loop)
     if path.exists():
         weights, state = load_checkpoint(path)
         loop.network.load_state_dict(weights)
         loop.sampler.uses = state.uses.numpy().copy()
         if loop.accelerator.scaler is not None and state.scaler:
             loop.accelerator.scaler.load_state_dict(state.scaler)
+    else:
+        state = _beginning(loop, tell)
     if is_main_process():
         _drop_rows(loop.run.folder / "log.jsonl", state.epoch)
     return state

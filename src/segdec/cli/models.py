@@ -1,4 +1,4 @@
-"""Commands about model folders: import-reference."""
+"""Commands that make models from models: import-reference, freeze-norm."""
 
 from __future__ import annotations
 
@@ -7,8 +7,9 @@ from typing import Annotated
 
 import typer
 
-from segdec.cli.app import app
-from segdec.cli.screen import out
+from segdec.cli.app import Sets, app
+from segdec.cli.screen import out, show, trained_lines, training_bars
+from segdec.cli.training import resumable
 
 
 @app.command("import-reference")
@@ -24,3 +25,24 @@ def import_reference(
     out.print(
         f"Model written to {folder}. Its threshold is a mere 0.5: choose one on data of yours.", markup=False
     )
+
+
+@app.command("freeze-norm")
+def freeze_norm(
+    run: Annotated[Path, typer.Argument(help="Trained run.", show_default=False)],
+    folder: Annotated[
+        Path | None, typer.Option("--out", help="New run folder; RUN-frozen if left out.")
+    ] = None,
+    epochs: Annotated[int, typer.Option(min=1, help="Epochs to train on with frozen statistics.")] = 5,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Of these epochs; a tenth of the run's own if left out.")
+    ] = None,
+    settings: Sets = None,
+) -> None:
+    """Normalise all images by the same statistics: faster once exported, and tiles answer like the whole."""
+    from segdec.freezing import freeze_norm as freeze
+
+    folder = folder or run.with_name(f"{run.name}-frozen")
+    with resumable(folder), training_bars() as watch:
+        frozen = freeze(run, folder, epochs, learning_rate, tuple(settings or ()), watch)
+    show(trained_lines(frozen))

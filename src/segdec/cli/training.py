@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated
 
@@ -72,18 +74,24 @@ def train(
         source = open_dataset(data, config.data)
         if is_main_process():
             out.print("\n".join(describe(source)), markup=False)
+    with resumable(folder), training_bars() as watch:
+        run = run_training(
+            source, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
+        )
+    if is_main_process():
+        show(trained_lines(run))
+
+
+@contextmanager
+def resumable(folder: Path) -> Iterator[None]:
+    """Say after Ctrl-C how the training in a run folder goes on."""
     try:
-        with training_bars() as watch:
-            run = run_training(
-                source, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
-            )
+        yield
     except KeyboardInterrupt:
         begun = (folder / "config.toml").exists()
         hint = f"go on with: segdec train --resume --out {folder}" if begun else "nothing was written"
         err.print(f"Stopped; {hint}", markup=False)
         raise typer.Exit(130) from None
-    if is_main_process():
-        show(trained_lines(run))
 
 
 def _run_name(data: Path | None) -> str:

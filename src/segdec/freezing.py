@@ -1,0 +1,69 @@
+"""From a trained run to one whose normalisation is frozen: the same statistics for every image.
+
+With per-image statistics no convolution can be folded with the normalisation after it, and a tile answers
+otherwise than the whole image that it was cut from. Frozen statistics mend both. It is another network than
+the paper's, so its weights are trained on for some epochs, and it has to prove itself like any other.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from segdec.config import load_config
+from segdec.errors import ModelError
+from segdec.runs import Run, open_run
+from segdec.train import Watch, train
+
+
+def freeze_norm(
+    run: Path,
+    out: Path,
+    epochs: int = 5,
+    learning_rate: float | None = None,
+    settings: tuple[str, ...] = (),
+    watch: Watch | None = None,
+) -> Run:
+    """Freeze the normalisation of a trained run and train on for some epochs, in a new run folder.
+
+    Parameters
+    ----------
+    run
+        The trained run; it is left as it is. Its data, split and settings are taken over.
+    out
+        The new run folder.
+    epochs
+        Of the training after freezing, at least 1.
+    learning_rate
+        Of that training; a tenth of the run's own if left out.
+    settings
+        Single settings laid over all that.
+    watch
+        Called as training proceeds.
+
+    Returns
+    -------
+    Run
+        An ordinary run: ``--resume``, evaluate and export work on it.
+
+    Raises
+    ------
+    ModelError
+        If the run has not ended, or its normalisation is frozen already.
+    OutputError
+        If ``out`` holds a run.
+    """
+    opened = open_run(run)
+    if not opened.model.exists():
+        raise ModelError(f"the run {run} has not ended; go on with: segdec train --resume --out {run}")
+    if opened.config.network.norm == "frozen":
+        raise ModelError(f"the normalisation of {run} is frozen already; name the run that it came from")
+    rate = opened.config.train.learning_rate / 10 if learning_rate is None else learning_rate
+    given = (
+        "network.norm=frozen",
+        f'train.start_from="{run.resolve()}"',
+        f"train.epochs={epochs}",
+        f"train.learning_rate={rate}",
+        *settings,
+    )
+    config = load_config(settings=given, base=opened.config.model_dump(mode="json", exclude_none=True))
+    return train(Path(opened.meta["data"]), config, out, watch=watch)
