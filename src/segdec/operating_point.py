@@ -41,6 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 from segdec.errors import ConfigError, DataError, UnsupportedError
 from segdec.intervals import cases_needed, largest_count, round_up, upper_bound
 from segdec.items import Items
+from segdec.score_axis import score_text
 
 Rates = TypeVar("Rates", float, NDArray[np.float64])
 
@@ -323,7 +324,7 @@ def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
         f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts support an {rate.name} of at most"
         f" {_percent(supported)} {sure}; for {_percent(limit)} you need {needed} {rate.kind} parts without a"
         f" {rate.wrong}; what can be had now is {rate.wish} {supported:g}, with the threshold"
-        f" {offer.threshold:.4g}, {_several(offer.escapes.count, 'miss')} on {offer.escapes.of} and"
+        f" {score_text(offer.threshold)}, {_several(offer.escapes.count, 'miss')} on {offer.escapes.of} and"
         f" {_several(offer.overkill.count, 'false alarm')} on {offer.overkill.of} parts",
         supported=supported,
         threshold=offer.threshold,

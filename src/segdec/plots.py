@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from segdec.errors import MissingExtraError
 from segdec.metrics import auroc, average_precision, precision_recall_curve, roc_curve
+from segdec.score_axis import logit_edges, logit_ticks, score_text, to_logit
 
 DEFECT = "#c8553d"
 GOOD = "#3d7a9e"
@@ -263,7 +264,7 @@ def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> No
     wrong = tile.label is not tile.decision
     name = tile.name if len(tile.name) <= limit else "…" + tile.name[1 - limit :]
     axes.set_title(
-        f"{verdict}  {tile.score:.3f}",
+        f"{verdict}  {score_text(tile.score, 3)}",
         loc="left",
         fontsize=9.5,
         color=DEFECT if wrong else INK,
@@ -308,18 +309,24 @@ def _side_by_side(tile: Tile) -> NDArray[np.uint8]:
 def _draw_histogram(
     axes: Any, defective: NDArray[np.float64], good: NDArray[np.float64], thresholds: Sequence[float]
 ) -> None:
-    _frame(axes, "Scores", "score", "images")
+    _frame(axes, "Scores", "score (what is close to 0 and to 1 is stretched)", "images")
+    edges = logit_edges(np.concatenate([good, defective, np.asarray(thresholds)]))
     counts, _, _ = axes.hist(
-        [good, defective],
-        bins=np.linspace(0, 1, 21),
+        [to_logit(good), to_logit(defective)],
+        bins=to_logit(edges),
         color=[GOOD, DEFECT],
         label=[f"good ({len(good)})", f"defective ({len(defective)})"],
         rwidth=0.9,
         log=True,
     )
-    label = f"threshold {thresholds[0]:.3f}" if len(thresholds) == 1 else "thresholds of the folds"
+    axes.set_xlim(*to_logit(edges[[0, -1]]))
+    ticks = logit_ticks(edges[0], edges[-1])
+    axes.set_xticks(to_logit(np.array([value for value, _ in ticks])), [text for _, text in ticks])
+    label = f"threshold {score_text(thresholds[0], 3)}" if len(thresholds) == 1 else "thresholds of the folds"
     for threshold in thresholds:
-        axes.axvline(threshold, color=INK, linewidth=1.2, linestyle=(0, (3, 2)), ymax=0.76, label=label)
+        axes.axvline(
+            to_logit(threshold), color=INK, linewidth=1.2, linestyle=(0, (3, 2)), ymax=0.76, label=label
+        )
         label = "_"  # one entry in the legend is enough
     # a bar of one image must show, and the legend needs room above the bars
     axes.set_ylim(0.7, 0.7 * (max(10, np.max(counts)) / 0.7) ** (1 / 0.74))

@@ -30,6 +30,7 @@ from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.results import overlay_paths, write_overlay
 from segdec.runs import Run
 from segdec.runtime import require_torch
+from segdec.score_axis import score_text
 from segdec.train import Progress, Watch, train
 from segdec.types import ImageSize, Prediction, Sample
 
@@ -185,8 +186,14 @@ def _draw_row(line: Sequence[Any], sample: Sample, prediction: Prediction) -> No
     word, colour = ("defect", DEFECT) if prediction.decision else ("good", GOOD)
     right = prediction.decision == sample.label
     _say(line[3], 0.58, word, 23, colour)
-    _say(line[3], 0.43, f"score {prediction.score:.3f}", 13, INK)
-    _say(line[3], 0.33, f"threshold {prediction.threshold:.3f}" + ("" if right else ": wrong"), 11, FAINT)
+    _say(line[3], 0.43, f"score {score_text(prediction.score, 3)}", 13, INK)
+    _say(
+        line[3],
+        0.33,
+        f"threshold {score_text(prediction.threshold, 3)}" + ("" if right else ": wrong"),
+        11,
+        FAINT,
+    )
 
 
 def _say(axes: Any, y: float, text: str, size: float, colour: str) -> None:

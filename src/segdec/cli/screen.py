@@ -194,13 +194,15 @@ def trained_lines(run: Run) -> list[str]:
     -------
     list of str
     """
+    from segdec.score_axis import score_text
+
     card = json.loads((run.model / "model.json").read_text(encoding="utf-8"))
     where = {
         "validation": "chosen on the validation part",
         "train": "chosen on the training part, as the split leaves no validation part",
         "default": "not chosen: no part holds both good and defective images",
     }[card["threshold_from"]]
-    lines = [f"Model written to {run.model}; threshold {card['threshold']:.4f}, {where}."]
+    lines = [f"Model written to {run.model}; threshold {score_text(card['threshold'])}, {where}."]
     unreadable = run.meta["unreadable"]
     if unreadable:
         lines.append(f"{len(unreadable)} files could not be used and were left out:")
@@ -299,6 +301,7 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     list of str
     """
     from segdec.intervals import round_up
+    from segdec.score_axis import score_text
 
     sure = f"at {100 * calibration.confidence:.6g} % confidence"
     parts = f"{calibration.defective} defective and {calibration.good} good parts"
@@ -307,14 +310,14 @@ def calibration_lines(calibration: Calibration) -> list[str]:
         + (
             f"by group, in {calibration.images} images" if calibration.items == "groups" else "one image each"
         ),
-        f"defect from a score of {calibration.threshold:.4g}",
+        f"defect from a score of {score_text(calibration.threshold)}",
         f"escapes: at most {percent(round_up(calibration.escape_bound))} of defective parts {sure}"
         f" ({calibration.escapes} of {calibration.defective} here)",
         f"overkill: at most {percent(round_up(calibration.overkill_bound))} of good parts {sure}"
         f" ({calibration.overkill} of {calibration.good} here)",
     ]
     if calibration.review_threshold is not None:
-        lines[1] += f", review from {calibration.review_threshold:.4g}"
+        lines[1] += f", review from {score_text(calibration.review_threshold)}"
         lines.append(f"to review: {percent(calibration.review_share)} of the parts here")
     if calibration.cost is not None and calibration.cost_bound is not None:
         lines.append(

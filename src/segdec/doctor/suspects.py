@@ -9,6 +9,7 @@ import numpy as np
 
 from segdec.doctor.findings import Finding
 from segdec.errors import DataError
+from segdec.score_axis import score_text
 
 
 def suspect_findings(run: Path) -> list[Finding]:
@@ -55,7 +56,7 @@ def suspect_findings(run: Path) -> list[Finding]:
     suspect = [
         (
             abs(score - (low if label else high)),
-            f"{name}: labelled {'defect' if label else 'good'}, {score:.3f}",
+            f"{name}: labelled {'defect' if label else 'good'}, {score_text(score, 3)}",
         )
         for name, label, score in zip(names, labels, scores, strict=True)
         if (score <= low if label else score >= high)

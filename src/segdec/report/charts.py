@@ -12,6 +12,8 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from segdec.score_axis import logit_ticks, to_logit
+
 WIDTH, HEIGHT = 440, 290
 """Of a chart, in its own units; the page stretches it."""
 
@@ -68,15 +70,14 @@ class Axis:
             factors = (1, 2, 5) if self.high / self.low < 200 else (1,)
             values = [factor * 10.0**power for power in powers for factor in factors]
         else:
-            tails = [10.0**-power for power in range(6, 0, -1)]
-            values = [*tails, 0.5, *(1 - tail for tail in reversed(tails))]
+            return [(float(self.place(value)), text) for value, text in logit_ticks(self.low, self.high)]
         values = [value for value in values if self.low * (1 - 1e-9) <= value <= self.high * (1 + 1e-9)]
         return [(float(self.place(value)), self._text(value)) for value in values]
 
     def _stretched(self, values: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.scale == "log":
             return np.log(values)
-        return np.log(values / (1 - values)) if self.scale == "logit" else values
+        return to_logit(values) if self.scale == "logit" else values
 
     def _text(self, value: float) -> str:
         if self.percent:

@@ -13,6 +13,7 @@ from segdec.errors import ModelError
 from segdec.model_card import ModelCard
 from segdec.model_io import read_model
 from segdec.report.text import percent, plural, table
+from segdec.score_axis import score_text
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +83,8 @@ def describe(origin: Origin) -> str:
         "hash of the weights (SHA-256)": card.files.get("weights.safetensors"),
         "images": _images(meta.get("counts")),
         "input": f"{card.image_size[0]} × {card.image_size[1]} pixels, {_channels(card.channels)}",
-        "threshold": f"{card.threshold:.6g}, from {card.threshold_from}",
-        "pixel threshold": f"{card.pixel_threshold:.6g}",
+        "threshold": f"{score_text(card.threshold)}, from {card.threshold_from}",
+        "pixel threshold": score_text(card.pixel_threshold),
         "calibration": _calibration(card),
         "commit": trained.commit,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),

@@ -18,8 +18,8 @@ from segdec.pod import Pod, fit_pod
 from segdec.report.charts import Axis, Chart, thinned
 from segdec.report.sections import item_word
 from segdec.report.text import figure, interval_text, key, percent, plural, table, undefined
+from segdec.score_axis import SCORE_EDGE, logit_edges, score_text, to_logit
 
-_EDGE = 1e-6  # the logit of 0 and of 1 is infinite
 _FEW = 30
 _CHOICES = (0, 1, 2, 5, 10, 20)
 
@@ -27,22 +27,30 @@ _CHOICES = (0, 1, 2, 5, 10, 20)
 def histogram(evaluation: Evaluation) -> str:
     """Show how the scores of good and of defective images lie."""
     labels, scores, _ = columns(evaluation.rows)
-    edges = np.linspace(0, 1, 21)
+    thresholds = sorted(set(evaluation.thresholds.values()))
+    edges = logit_edges([*scores, *thresholds])
+    scores = np.clip(scores, edges[0], edges[-1])
     good, defective = (np.histogram(scores[labels == label], edges)[0] for label in (False, True))
     most = max(10, int(good.max()), int(defective.max()))
-    chart = Chart("Scores", Axis("score", 0, 1), Axis("images", 0.7, 1.5 * most, "log"))
-    middle = (edges[:-1] + edges[1:]) / 2
-    chart.bars(edges[:-1] + 0.003, middle, good, "good")
-    chart.bars(middle, edges[1:] - 0.003, defective, "defect")
-    for threshold in sorted(set(evaluation.thresholds.values())):
+    chart = Chart(
+        "Scores", Axis("score", edges[0], edges[-1], "logit"), Axis("images", 0.7, 1.5 * most, "log")
+    )
+    logits = to_logit(edges)
+    left, middle, right = (
+        1 / (1 + np.exp(-logits[:-1] - share * np.diff(logits))) for share in (0.06, 0.5, 0.94)
+    )
+    chart.bars(left, middle, good, "good")
+    chart.bars(middle, right, defective, "defect")
+    for threshold in thresholds:
         chart.rule(threshold)
     texts = [
-        f"score {low:.2f} to {high:.2f}\n{a} good, {b} defective"
+        f"score {score_text(low)} to {score_text(high)}\n{a} good, {b} defective"
         for low, high, a, b in zip(edges[:-1], edges[1:], good, defective, strict=True)
     ]
     chart.spots(middle, np.maximum(np.maximum(good, defective), 0.7), texts)
     caption = (
-        f"{key('good', 'good')}{key('defect', 'defective')}Dashed: the threshold. The axis is logarithmic."
+        f"{key('good', 'good')}{key('defect', 'defective')}Dashed: the threshold. Images are counted on a"
+        " logarithmic axis; scores close to 0 and to 1 are stretched."
     )
     return figure("Scores of the images", chart.svg(), caption)
 
@@ -55,11 +63,13 @@ def choice(evaluation: Evaluation) -> str:
     if not len(items.defective) or not len(items.good):
         missing = "good" if len(items.defective) else "defective"
         return figure(title, f"<p>{undefined(f'there is no {missing} item')}</p>", "")
-    every = np.unique(np.clip(np.concatenate([*items, [_EDGE, 1 - _EDGE]]), _EDGE, 1 - _EDGE))
+    every = np.unique(
+        np.clip(np.concatenate([*items, [SCORE_EDGE, 1 - SCORE_EDGE]]), SCORE_EDGE, 1 - SCORE_EDGE)
+    )
     grid = every[thinned(len(every), 300)]
     escapes = np.searchsorted(np.sort(items.defective), grid, side="left")
     overkill = len(items.good) - np.searchsorted(np.sort(items.good), grid, side="left")
-    low, high = max(_EDGE, float(every[1]) / 2), min(1 - _EDGE, 1 - (1 - float(every[-2])) / 2)
+    low, high = max(SCORE_EDGE, float(every[1]) / 2), min(1 - SCORE_EDGE, 1 - (1 - float(every[-2])) / 2)
     axis = Axis("threshold", min(low, 0.4), max(high, 0.6), "logit")
     chart = Chart(title, axis, Axis(f"share of {item_word(evaluation)}s", 0, 1, percent=True))
     for counts, of, kind in (
@@ -71,7 +81,8 @@ def choice(evaluation: Evaluation) -> str:
     for threshold in sorted(set(evaluation.thresholds.values())):
         chart.rule(threshold)
     texts = [
-        f"threshold {t:.4g}\nescapes {percent(a / len(items.defective))} ({a} of {len(items.defective)})"
+        f"threshold {score_text(t)}"
+        f"\nescapes {percent(a / len(items.defective))} ({a} of {len(items.defective)})"
         f"\noverkill {percent(b / len(items.good))} ({b} of {len(items.good)})"
         for t, a, b in zip(grid, escapes, overkill, strict=True)
     ]
@@ -103,7 +114,8 @@ def precision_recall(evaluation: Evaluation) -> str:
     # AP is the area under these steps: P_n holds from R_(n-1) to R_n
     chart.line(recall[kept], precision[kept], "ink", steps=True)
     texts = [
-        f"threshold {thresholds[at]:.4g}\nrecall {percent(recall[at])}\nprecision {percent(precision[at])}"
+        f"threshold {score_text(thresholds[at])}"
+        f"\nrecall {percent(recall[at])}\nprecision {percent(precision[at])}"
         for at in kept
     ]
     chart.spots(recall[kept], precision[kept], texts)
@@ -128,7 +140,7 @@ def roc(evaluation: Evaluation) -> str:
     chart.line([0, 1], [0, 1], "soft")
     chart.line(fpr[kept], tpr[kept], "ink")
     texts = [
-        f"threshold {thresholds[at]:.4g}\nfalse alarms {percent(fpr[at])}\nfound {percent(tpr[at])}"
+        f"threshold {score_text(thresholds[at])}\nfalse alarms {percent(fpr[at])}\nfound {percent(tpr[at])}"
         for at in kept
     ]
     chart.spots(fpr[kept], tpr[kept], texts)
@@ -230,7 +242,7 @@ def _choices(defective: NDArray[np.float64], good: NDArray[np.float64]) -> str:
             f'<span class="soft">{escape(interval_text(clopper_pearson(count, of)))}</span>'
             for count, of in ((escapes, len(defective)), (overkill, len(good)))
         ]
-        rows[escapes] = [f"{threshold:.4g}", *cells]
+        rows[escapes] = [score_text(threshold), *cells]
     return table(["threshold", "escapes, 95 % interval", "overkill, 95 % interval"], rows.values())
 
 

@@ -10,6 +10,7 @@ from segdec.intervals import Interval, clopper_pearson
 from segdec.items import score_items
 from segdec.mistakes import Mistake
 from segdec.report.text import figure, interval_text, metric_text, percent, plural, table, undefined
+from segdec.score_axis import score_text
 
 _MOST_SKIPPED = 100
 _SHARE = {"image": "share, 95 % interval", "part": "share"}
@@ -183,8 +184,8 @@ def _thresholds(evaluation: Evaluation) -> str:
     values = evaluation.thresholds
     if len(values) == 1:
         (value,) = values.values()
-        return f"the model's threshold, {value:.4g}"
-    return "each fold's own threshold (" + ", ".join(f"{k}: {v:.4g}" for k, v in values.items()) + ")"
+        return f"the model's threshold, {score_text(value)}"
+    return "each fold's own threshold (" + ", ".join(f"{k}: {score_text(v)}" for k, v in values.items()) + ")"
 
 
 def _figures(evaluation: Evaluation) -> str:
@@ -219,6 +220,6 @@ def _card(mistake: Mistake, caught: bool) -> str:
         notes.append("the part is caught by another image")
     note = f'<br><span class="soft">{escape("; ".join(notes))}</span>' if notes else ""
     return (
-        f'<article class="mistake"><b>{mistake.score:.4f}</b> {escape(mistake.name)}{note}'
+        f'<article class="mistake"><b>{score_text(mistake.score)}</b> {escape(mistake.name)}{note}'
         f'<div class="pictures{stacked}">{pictures}</div></article>'
     )
