@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -75,6 +75,7 @@ def train(
     *,
     resume: bool = False,
     settings: tuple[str, ...] = (),
+    plan: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Train a network and write its run folder.
@@ -92,6 +93,8 @@ def train(
         bit, as without the interruption.
     settings
         With ``resume``: settings to change, of those that do not change what is computed.
+    plan
+        How ``config`` was chosen, kept in the run folder; it changes nothing.
     watch
         Called as training proceeds, in the main process only.
 
@@ -116,7 +119,7 @@ def train(
     loop = _set_up(run)
     state = _restore(loop, tell) if resume else _beginning(loop, tell)
     if not resume and is_main_process():
-        write_run(run)  # only now: all that can be refused was accepted
+        write_run(run, plan)  # only now: all that can be refused was accepted
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
     with interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
