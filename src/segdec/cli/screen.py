@@ -224,6 +224,7 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     counts, best = evaluation.image.at_threshold, evaluation.image.best_f1_on_test
     lines = [
         f"{len(evaluation.rows)} images: {counts.tp + counts.fn} defective, {counts.fp + counts.tn} good",
+        *evaluation.judged.warnings(),
         *_share_lines(evaluation.items),
         f"image AP {_value(evaluation.image.ap, evaluation.image.ap_interval)},"
         f" AUROC {_value(evaluation.image.auroc, evaluation.image.auroc_interval)},"

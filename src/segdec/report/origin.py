@@ -73,7 +73,7 @@ def read_origin(folder: Path) -> Origin:
 def describe(origin: Origin) -> str:
     """Lay out what a folder says, as HTML."""
     card, meta = origin.card, origin.meta
-    trained = card.trained
+    trained, made = card.trained, card.calibration
     facts: dict[str, object] = {
         "trained": f"{trained.date}, {_epochs(trained.epoch)}, seed {_known(trained.seed)}",
         "data": f"{meta.get('data', 'not known')} ({trained.dataset or 'layout not known'})",
@@ -84,6 +84,7 @@ def describe(origin: Origin) -> str:
         "input": f"{card.image_size[0]} × {card.image_size[1]} pixels, {_channels(card.channels)}",
         "threshold": f"{card.threshold:.6g}, from {card.threshold_from}",
         "pixel threshold": f"{card.pixel_threshold:.6g}",
+        "review threshold": None if made is None else made.review_threshold,
         "calibration": _calibration(card),
         "commit": trained.commit,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
