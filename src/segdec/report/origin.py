@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segdec.errors import ModelError
+from segdec.intervals import round_up
 from segdec.model_card import ModelCard
 from segdec.model_io import read_model
 from segdec.report.text import percent, plural, table
@@ -122,8 +123,9 @@ def _calibration(card: ModelCard) -> str:
     made = card.calibration
     if made is None:
         return ""
+    escape, overkill = (percent(round_up(bound)) for bound in (made.escape_bound, made.overkill_bound))
     return (
         f"{made.date}, {made.defective} defective and {made.good} good {made.items}: escapes at most"
-        f" {percent(made.escape_bound)}, overkill at most {percent(made.overkill_bound)} at"
-        f" {percent(made.confidence)} confidence; {made.method}; data {made.data_hash}"
+        f" {escape}, overkill at most {overkill} at {percent(made.confidence)} confidence; {made.method};"
+        f" data {made.data_hash}"
     )
