@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -22,6 +23,46 @@ UNKNOWN_FOLDERS = ("unknown",)
 UNLABELLED_FOLDERS = ("unlabelled", "unlabeled")
 MASK_ENDINGS = ("_mask", "_label", "_gt")
 """NAME_mask.png is a mask of NAME.png. All these names are compared in lower case."""
+
+
+def find_masks(root: Path, paths: Sequence[Path]) -> set[Path]:
+    """Tell the masks among images by their names, in any of the layouts that have masks as files.
+
+    Parameters
+    ----------
+    root
+        The folder that was searched.
+    paths
+        Image files below it.
+
+    Returns
+    -------
+    set of Path
+        What is named like another image but for an ending (``NAME_mask``, ``NAME_label``, ``NAME_gt``) beside
+        it, or lies in a folder of masks while an image of its name lies in none.
+
+    Examples
+    --------
+    >>> paths = [Path("d/1.png"), Path("d/1_GT.png"), Path("d/2_GT.png"), Path("d/masks/1.png")]
+    >>> sorted(path.as_posix() for path in find_masks(Path("d"), paths))
+    ['d/1_GT.png', 'd/masks/1.png']
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    below: set[Path] = set()
+    for path in paths:
+        stems[path.parent].add(path.stem.lower())
+        if {part.lower() for part in path.relative_to(root).parts[:-1]} & {*MASK_FOLDERS, "label"}:
+            below.add(path)
+    named = {path.stem.lower() for path in paths if path not in below}
+
+    def is_mask(path: Path) -> bool:
+        stem = path.stem.lower()
+        images = [stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending)]
+        if path in below:
+            return bool(named.intersection([stem, *images]))
+        return bool(stems[path.parent].intersection(images))
+
+    return {path for path in paths if is_mask(path)}
 
 
 def is_good_defect(root: Path) -> bool:
