@@ -71,6 +71,15 @@ def test_few_defects_take_folds_and_more_epochs():
     assert tree(replace(MEASURED, defective=10))["train"]["epochs"] == 100
 
 
+def test_only_a_long_training_is_compiled_and_only_where_that_can_be():
+    def compiles(measured, *, can):
+        return make_plan(measured, can_compile=can).settings()["train"].get("compile", False)
+
+    assert compiles(MEASURED, can=True)
+    assert not compiles(MEASURED, can=False)
+    assert not compiles(replace(MEASURED, image_size=(96, 96)), can=True)
+
+
 def test_a_plan_is_read_back(tmp_path):
     plan = make_plan(replace(MEASURED, together=(("a", "b"),)))
     write_plan(plan, tmp_path / "plan.json")

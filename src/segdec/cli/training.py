@@ -118,9 +118,12 @@ def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
     """Plan what is not given, from the training part alone: nothing of what judges shall tell."""
     from segdec.data import make_split
     from segdec.doctor import make_plan, measure_training_part
+    from segdec.runtime import can_compile, require_torch
 
+    require_torch()
     split = make_split(dataset, config.data, config.train.seed)
-    plan = make_plan(measure_training_part(split.train, config.data.image_size))
+    measured = measure_training_part(split.train, config.data.image_size)
+    plan = make_plan(measured, can_compile=can_compile())
     return plan.without({setting.partition("=")[0].strip() for setting in given})
 
 

@@ -17,6 +17,7 @@ from segdec.config import STRIDE, parse_config
 from segdec.doctor.findings import Measured
 from segdec.errors import ConfigError
 from segdec.files import atomic_write
+from segdec.sampling import images_of_epoch
 
 _VIEWS = 1050
 """So many times is a defective image seen in KolektorSDD's recipes, whatever their number."""
@@ -24,6 +25,8 @@ _EPOCHS = (50, 150)
 _SMALL_IMAGE = 512 * 512
 _FEW_ITEMS = 60
 """Below so many defective items each of them is needed as test and as training data: folds."""
+_LONG = 1000
+"""Megapixels of a training from which compiling pays: prototypes saved half a second of each or more."""
 _MANY_SIMPLE = 0.5
 _VANISHING = 0.1
 
@@ -91,13 +94,15 @@ class Plan:
         return [*lines, *(f"advice: {text}" for text in self.advice)]
 
 
-def make_plan(measured: Measured) -> Plan:
+def make_plan(measured: Measured, *, can_compile: bool = False) -> Plan:
     """Plan the training.
 
     Parameters
     ----------
     measured
         Of `segdec.doctor.examine`, or of the training part alone.
+    can_compile
+        True lets the plan compile the network for long trainings: the machine that trains can do it.
 
     Returns
     -------
@@ -105,6 +110,8 @@ def make_plan(measured: Measured) -> Plan:
         Its settings are valid: `segdec.config.load_config` takes them.
     """
     choices = [*_data(measured), *_loss(measured), *_train(measured)]
+    if can_compile:
+        choices += _compile(measured)
     plan = Plan(tuple(choices), tuple(_advice(measured)))
     parse_config(plan.settings(), "the plan")
     return plan
@@ -232,7 +239,7 @@ def _loss(measured: Measured) -> Sequence[Choice]:
 
 def _train(measured: Measured) -> Sequence[Choice]:
     low, high = _EPOCHS
-    epochs = min(high, max(low, 10 * round(_VIEWS / max(1, measured.defective) / 10)))
+    epochs = _epochs(measured)
     pixels = math.prod(measured.image_size)
     small = pixels <= _SMALL_IMAGE and measured.defective >= 50
     return [
@@ -256,6 +263,21 @@ def _train(measured: Measured) -> Sequence[Choice]:
         ),
         Choice("train.precision", "auto", "bf16 where the machine computes it in hardware", "not measured"),
     ]
+
+
+def _epochs(measured: Measured) -> int:
+    low, high = _EPOCHS
+    return min(high, max(low, 10 * round(_VIEWS / max(1, measured.defective) / 10)))
+
+
+def _compile(measured: Measured) -> Sequence[Choice]:
+    images = _epochs(measured) * images_of_epoch(measured.defective, measured.images - measured.defective)
+    megapixels = math.prod(measured.image_size) / 1e6
+    if images * megapixels < _LONG:
+        return []
+    words = f"{images} images of {megapixels:.2f} megapixels on a CPU with a C++ compiler"
+    reason = "each step gains, and so many regain the minute or two that compiling takes"
+    return [Choice("train.compile", True, reason, words)]
 
 
 def _advice(measured: Measured) -> list[str]:
