@@ -17,7 +17,6 @@ from segdec.config import STRIDE, parse_config
 from segdec.doctor.findings import Measured
 from segdec.errors import ConfigError
 from segdec.files import atomic_write
-from segdec.sampling import images_of_epoch
 
 _VIEWS = 1050
 """So many times is a defective image seen in KolektorSDD's recipes, whatever their number."""
@@ -271,6 +270,8 @@ def _epochs(measured: Measured) -> int:
 
 
 def _compile(measured: Measured) -> Sequence[Choice]:
+    from segdec.sampling import images_of_epoch
+
     images = _epochs(measured) * images_of_epoch(measured.defective, measured.images - measured.defective)
     megapixels = math.prod(measured.image_size) / 1e6
     if images * megapixels < _LONG:

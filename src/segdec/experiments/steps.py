@@ -14,7 +14,6 @@ from segdec.data import make_split, open_dataset
 from segdec.experiments.jobs import Job
 from segdec.experiments.tables import Row
 from segdec.runtime import require_torch, wait_for_device
-from segdec.sampling import images_of_epoch
 from segdec.types import Dataset
 
 _WARM_UP, _TIMED = 1, 3
@@ -113,6 +112,9 @@ def efforts(
 
 def _count_steps(job: Job, opened: dict[Path, Dataset]) -> int:
     """Count the optimiser steps of one training; ``opened`` keeps data sets from being read twice."""
+    require_torch()
+    from segdec.sampling import images_of_epoch
+
     data = job.config.data
     if job.data not in opened:
         opened[job.data] = open_dataset(job.data, data)
