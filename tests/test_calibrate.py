@@ -26,6 +26,7 @@ from segdec.model_io import CARD, IMAGES, dump_hashes, read_hashes, read_model, 
 from segdec.network import build_network
 from segdec.operating_point import Wish
 from segdec.predict import Predictor
+from segdec.report import write_report
 from segdec.results import to_json
 from segdec.types import Sample
 
@@ -239,6 +240,26 @@ def test_the_command(
     tree = json.loads((place / "results" / "metrics.json").read_text())
     assert tree["items"]["escape"]["of"] == 20
     assert len(tree["image"]["auroc_interval"]) == 2
+    assert "calibrated on these very data" in said
+    card, _ = read_model(model)
+    assert card.calibration is not None
+    assert tree["judged"] == {
+        "data_hashes": {"test": card.calibration.data_hash},
+        "calibrated_on": ["test"],
+        "trained_on": [],
+    }
+    assert tree["review_thresholds"] == {"test": card.calibration.review_threshold}
+    half = place / "half.csv"
+    half.write_text("".join(data.read_text().splitlines(keepends=True)[: ITEMS + 1]))
+    code, said = do("evaluate", model, half, "--out", place / "results", "--report")
+    assert code == 0, said
+    assert "calibrated" not in said
+    page = (place / "results" / "report.html").read_text()
+    assert "these very data" not in page
+    assert "left to a person from " in page
+    assert (
+        json.loads((place / "results" / "metrics.json").read_text())["judged"]["data_hashes"]["test"] in page
+    )
     code, said = do("predict", model, place, "--format", "csv")
     assert code == 0, said
     decisions = {row["decision"] for row in csv.DictReader(said.splitlines())}
@@ -296,3 +317,23 @@ def test_a_run_names_its_images_and_refuses_them(
             stream.write(f"{path},{int((data / 'Train' / 'Label' / f'{path.stem}_label.PNG').exists())}\n")
     with pytest.raises(DataError, match="18 of 18 calibration images took part in the model's training"):
         calibrate(folder, tmp_path / "seen.csv", wish)
+
+
+def test_an_evaluation_says_what_the_model_has_seen(
+    trained: Callable[[Path], tuple[Path, Path]], tmp_path: Path
+) -> None:
+    folder, data = trained(tmp_path)
+    own = evaluate_run(folder).judged
+    assert (own.calibrated_on, own.trained_on, own.warnings()) == ((), (), [])
+    rows = ["image,label"]
+    for name in ("Train", "Test"):
+        for path in sorted((data / name).glob("*.PNG"))[:6]:
+            rows.append(f"{path},{int((data / name / 'Label' / f'{path.stem}_label.PNG').exists())}")
+    (tmp_path / "mixed.csv").write_text("\n".join(rows))
+    mixed = evaluate_run(folder, tmp_path / "mixed.csv")
+    seen = mixed.judged.trained_on
+    assert seen is not None
+    assert len(seen) == 6
+    assert all("Train" in name for name in seen)
+    write_report(mixed, tmp_path / "report.html", [folder])
+    assert "6 of these images" in (tmp_path / "report.html").read_text()

@@ -15,7 +15,8 @@ import numpy as np
 import pytest
 
 from segdec.cli import main
-from segdec.config import NetworkConfig
+from segdec.config import DataConfig, NetworkConfig, load_config
+from segdec.data import open_dataset
 from segdec.data.synthetic import write_dagm_like
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import write_model
@@ -508,6 +509,62 @@ def test_doctor_examines_plans_and_train_follows(call, tmp_path):
     )
     assert code == 0, error
     assert "w_pos = " in (tmp_path / "run" / "config.toml").read_text()
+
+
+def test_train_without_a_recipe_plans_from_the_training_part_alone(call, tmp_path):
+    write_dagm_like(tmp_path / "data", train=(8, 8), test=(4, 4), image_size=(64, 64), seed=0)
+    tiny = [*TINY, "--set", "train.learning_rate=0.02"]
+
+    code, said, error = call("train", "data", "--out", "first", *tiny)
+    assert code == 0, error
+    assert said.index("Planned from") < said.index("train.batch_size = 1: ")
+    plan = json.loads((tmp_path / "first" / "plan.json").read_text())
+    config = load_config(tmp_path / "first" / "config.toml")
+    assert config.loss.w_pos == plan["settings"]["loss"]["w_pos"]
+    assert all(choice["reason"] and choice["measured"] for choice in plan["choices"])
+    # what is set stands, and the plan does not speak of it
+    assert (config.train.learning_rate, config.train.epochs) == (0.02, 1)
+    assert not {"epochs", "learning_rate"} & plan["settings"]["train"].keys()
+
+    # whoever judges or chooses tells nothing: their masks may be anything
+    split = json.loads((tmp_path / "first" / "split.json").read_text())
+    dataset = open_dataset(tmp_path / "data", DataConfig())
+    hidden = [each.mask for each in dataset if each.mask and each.name not in split["train"]]
+    assert len(hidden) > 4
+    for mask in hidden:
+        png(mask, np.full((64, 64), 255, np.uint8))
+    assert call("train", "data", "--out", "second", *tiny)[0] == 0
+    assert (tmp_path / "second" / "plan.json").read_bytes() == (tmp_path / "first" / "plan.json").read_bytes()
+
+    # of those that teach, they do count
+    for mask in (each.mask for each in dataset if each.mask and each.name in split["train"]):
+        png(mask, np.full((64, 64), 255, np.uint8))
+    assert call("train", "data", "--out", "third", *tiny)[0] == 0
+    assert (tmp_path / "third" / "plan.json").read_bytes() != (tmp_path / "first" / "plan.json").read_bytes()
+
+    before = (tmp_path / "third" / "config.toml").read_bytes()
+    code, said, _ = call("train", "--resume", "--out", "third")
+    assert code == 0
+    assert "Planned" not in said
+    assert (tmp_path / "third" / "config.toml").read_bytes() == before
+
+
+def test_train_without_any_mask_plans_to_teach_the_decision(call, good_and_defect, tmp_path):
+    for mask in good_and_defect.glob("*/*_mask.png"):
+        mask.unlink()
+
+    code, said, error = call("train", good_and_defect, *TINY, "--out", "run")
+
+    assert code == 0, error
+    assert 'loss.balance = "decision": no mask of a defect' in said
+
+
+def test_settings_that_are_given_are_not_planned(call, good_and_defect, tmp_path):
+    code, said, error = call("train", good_and_defect, "--recipe", "dagm", *TINY, "--out", "run")
+
+    assert code == 0, error
+    assert "Planned" not in said
+    assert not (tmp_path / "run" / "plan.json").exists()
 
 
 def test_doctor_refuses_what_is_no_share_and_writes_nothing(call, tmp_path):

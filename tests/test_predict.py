@@ -328,11 +328,31 @@ def test_what_a_command_line_names(
     tree: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], stdin: str, expected: list[str]
 ) -> None:
     monkeypatch.chdir(tree)
-    assert find_images(arguments, io.StringIO(stdin)) == [Path(name) for name in expected]
+    assert find_images(arguments, io.StringIO(stdin)) == ([Path(name) for name in expected], [])
 
 
 def test_absolute_patterns(tree: Path) -> None:
-    assert find_images([f"{tree}/b/*"], io.StringIO()) == [tree / "b/10.JPG", tree / "b/2.png"]
+    assert find_images([f"{tree}/b/*"], io.StringIO()).images == [tree / "b/10.JPG", tree / "b/2.png"]
+
+
+def test_masks_beside_the_images_are_no_images(tmp_path):
+    """KolektorSDD's, KolektorSDD2's, DAGM's and one's own masks; a file that is named itself is taken."""
+    images = ["Test/0001.PNG", "defect/c.png", "kos01/Part0.jpg", "lonely_mask.png", "train/20000.png"]
+    masks = [
+        "Test/Label/0001_label.PNG",
+        "kos01/Part0_label.bmp",
+        "masks/c.png",
+        "train/20000_GT.png",
+    ]
+    for name in images + masks:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).touch()
+    found = find_images([str(tmp_path)], io.StringIO())
+    assert found == ([tmp_path / name for name in images], [tmp_path / name for name in masks])
+    pattern, mask = f"{tmp_path}/kos01/*", str(tmp_path / masks[1])
+    assert find_images([pattern], io.StringIO()).images == [tmp_path / "kos01/Part0.jpg"]
+    assert find_images([pattern, mask], io.StringIO()) == ([tmp_path / "kos01/Part0.jpg", Path(mask)], [])
+    assert find_images([str(tmp_path / "masks")], io.StringIO()).images == [tmp_path / "masks/c.png"]
 
 
 @pytest.mark.parametrize(

@@ -119,3 +119,20 @@ def test_the_commit_is_of_this_source_tree_or_none(monkeypatch, tmp_path):
     assert runtime.commit() is None
     monkeypatch.setenv("PATH", "")
     assert runtime.commit() is None
+
+
+def test_only_one_process_on_a_cpu_with_a_compiler_can_compile(on, monkeypatch, tmp_path):
+    monkeypatch.setattr(runtime.sysconfig, "get_path", lambda _: str(tmp_path))
+    monkeypatch.setattr(runtime.shutil, "which", lambda name: name if name == "g++" else None)
+    on("cpu")
+    assert not runtime.can_compile()  # without Python's headers
+    (tmp_path / "Python.h").touch()
+    assert runtime.can_compile()
+    on("cuda")
+    assert not runtime.can_compile()
+    on("cpu")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    assert not runtime.can_compile()
+    monkeypatch.delenv("WORLD_SIZE")
+    monkeypatch.setattr(runtime.shutil, "which", lambda _: None)
+    assert not runtime.can_compile()

@@ -19,7 +19,7 @@ import torch
 from safetensors.numpy import load_file
 
 from segdec.checkpoint import load_checkpoint
-from segdec.config import load_config
+from segdec.config import dump_toml, load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, OutputError, TrainingError
 from segdec.losses import balance
@@ -51,7 +51,7 @@ ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
 CHILD = """
 import json, os, sys
 from pathlib import Path
-from segdec.config import load_config
+from segdec.config import dump_toml, load_config
 from segdec.train import train
 import accelerate, segdec.scoring, torch._dynamo  # imported once, not in each process
 
@@ -96,6 +96,13 @@ def run_jobs(*jobs: dict[str, object]) -> list[int]:
     )
     assert done.stdout, done.stderr
     return [int(line) for line in done.stdout.split()]
+
+
+def recipe(folder: Path, *settings: str) -> list[str]:
+    """Write settings as a recipe: what a command is given in full, it does not plan."""
+    folder.mkdir(exist_ok=True)
+    (folder / "recipe.toml").write_text(dump_toml(load_config(None, settings)))
+    return ["--recipe", str(folder / "recipe.toml")]
 
 
 def sets(*settings: str) -> list[str]:
@@ -294,7 +301,8 @@ def test_a_finished_run_resumes_to_itself(whole, tmp_path):
 
 def test_the_command_killed_and_resumed(whole, data, tmp_path):
     out = tmp_path / "run"
-    command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out), *sets(*TINY)]
+    command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out)]
+    command += recipe(tmp_path, *TINY)
     first = subprocess.Popen(command, env=ENVIRONMENT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     wait_for(lambda: (out / "checkpoints" / "last.safetensors").exists(), first)
     first.kill()
@@ -369,7 +377,7 @@ def test_two_processes_give_the_weights_of_one(data, tmp_path):
         "train",
         str(data),
     ]
-    command += ["--out", str(tmp_path / "two"), *sets(*SHARED)]
+    command += ["--out", str(tmp_path / "two"), *recipe(tmp_path, *SHARED)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Model written to") == 1

@@ -24,10 +24,8 @@ from segdec.model_io import write_model
 from segdec.predict import Predictor
 from segdec.runtime import (
     choose_context,
-    choose_precision,
     keep_freed_memory,
     machine,
-    make_accelerator,
     peak_memory,
     require_torch,
     versions,
@@ -37,6 +35,7 @@ from segdec.types import ImageSize, Sample
 
 if TYPE_CHECKING:
     from segdec.data.loader import Batch
+    from segdec.step import Learner
 
 Tell = Callable[[int, int], None]
 
@@ -76,15 +75,21 @@ def benchmark_train(
     """
     keep_freed_memory()
     require_torch()
-    config = _config(image_size, precision, context)
+    from segdec.step import make_learner
+
+    config = _config(image_size, precision, context, compiled)
+    names = ("step", "  waiting for data", "  forward and losses", "  backward and update")
+    rows: dict[str, list[float]] = {name: [] for name in names}
     with _images(config, _WARM_UP + runs) as samples:
-        step = _TrainingStep(config, compiled)
+        learner = make_learner(config)
         steps = islice(_batches(samples, config), _WARM_UP + runs)
         for done, (batch, waited) in enumerate(steps, start=1):
-            step(batch, waited)
+            seconds = _timed_step(learner, batch, waited)
+            if done > _WARM_UP:
+                for times, value in zip(rows.values(), seconds, strict=True):
+                    times.append(value)
             tell(done, _WARM_UP + runs)
-    rows = {name: times[_WARM_UP:] for name, times in step.times.items()}
-    form = f"{step.precision}, {step.context} context"
+    form = f"{learner.precision}, {learner.context} context"
     return [
         *_heading(config, form, compiled, "a training step of one image"),
         *_table(rows),
@@ -143,54 +148,22 @@ def benchmark_predict(
     ]
 
 
-class _TrainingStep:
-    """A step as training takes it, timed in its parts.
+def _timed_step(learner: Learner, batch: Batch, waited: float) -> tuple[float, ...]:
+    """Take a step, and return the seconds of the whole, of the wait for its batch, and of its halves."""
+    from segdec.step import take_step
 
-    Attributes
-    ----------
-    times
-        Name -> seconds of each step.
-    """
+    forward = 0.0
 
-    def __init__(self, config: Config, compiled: bool) -> None:
-        import torch
-
-        from segdec.network import build_network, to_channels_last
-
-        self.precision = choose_precision(config.train.precision)
-        self.accelerator = make_accelerator(self.precision, 1)
-        self.context = choose_context(config.train.context, config.network, self.precision)
-        network = build_network(config.network, config.train.seed, context=self.context)
-        to_channels_last(network)
-        optimizer = torch.optim.SGD(network.parameters(), lr=config.train.learning_rate)
-        self.model, self.optimizer = self.accelerator.prepare(network, optimizer)
-        if compiled:
-            self.model.compile()
-        names = ("step", "  waiting for data", "  forward and losses", "  backward and update")
-        self.times: dict[str, list[float]] = {name: [] for name in names}
-
-    def __call__(self, batch: Batch, waited: float) -> None:
-        """Take a step; its batch was waited for so many seconds."""
-        import torch
-
-        from segdec.losses import decision_loss, segmentation_loss
-
-        began = time.perf_counter()
-        batch = type(batch)(*(tensor.to(self.accelerator.device, non_blocking=True) for tensor in batch))
-        image = batch.image.to(memory_format=torch.channels_last)  # (1, 1, H, W)
-        seg_logits, dec_logits = self.model(image)  # (1, 1, H/8, W/8), (1, 1)
-        seg_loss = segmentation_loss(seg_logits, batch.seg_target, batch.weight_map)  # (1,)
-        loss = seg_loss + decision_loss(dec_logits, batch.dec_target)  # (1,)
+    def halfway() -> None:
+        nonlocal forward
         wait_for_device()
         forward = time.perf_counter() - began
-        self.accelerator.backward(loss.sum())
-        self.optimizer.step()
-        self.optimizer.zero_grad()
-        wait_for_device()
-        computed = time.perf_counter() - began
-        parts = (waited + computed, waited, forward, computed - forward)
-        for times, value in zip(self.times.values(), parts, strict=True):
-            times.append(value)
+
+    began = time.perf_counter()
+    take_step(learner, batch, 1.0, 1.0, halfway)
+    wait_for_device()
+    computed = time.perf_counter() - began
+    return waited + computed, waited, forward, computed - forward
 
 
 def _batches(samples: Sequence[Sample], config: Config) -> Iterator[tuple[Batch, float]]:
@@ -255,10 +228,10 @@ def _images(config: Config, count: int) -> Generator[Sequence[Sample], None, Non
         yield open_dataset(folder, config.data).samples
 
 
-def _config(image_size: ImageSize, precision: str, context: str) -> Config:
+def _config(image_size: ImageSize, precision: str, context: str, compiled: bool = False) -> Config:
     size = f"data.image_size=[{image_size[0]}, {image_size[1]}]"
     given = (f"train.precision={precision}", f"train.context={context}", "data.channels=1")
-    return load_config(settings=(size, *given))
+    return load_config(settings=(size, *given, f"train.compile={str(compiled).lower()}"))
 
 
 def _size(config: Config) -> ImageSize:

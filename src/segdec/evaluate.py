@@ -33,6 +33,7 @@ from segdec.files import atomic_write
 from segdec.imaging import DEFECT, GOOD, UNKNOWN, read_image, read_marks, resize_image, resize_mask
 from segdec.intervals import bootstrap, clopper_pearson
 from segdec.items import score_items
+from segdec.judged import Judged, look_at_judged
 from segdec.metrics import (
     Confusion,
     Metric,
@@ -125,7 +126,8 @@ def evaluate_predictions(
         raise DataError(f"nothing to evaluate: {len(skipped)} images skipped, none left ({first})")
     thresholds, pixel_thresholds = {part: threshold}, {part: pixel_threshold}
     evaluation = _summarise(rows, tally, tiles, thresholds, pixel_thresholds, without_mask, skipped)
-    return replace(evaluation, mistakes=mistakes)
+    reviewed = {} if review_threshold is None else {part: review_threshold}
+    return replace(evaluation, mistakes=mistakes, review_thresholds=reviewed)
 
 
 def evaluate_run(
@@ -146,11 +148,12 @@ def evaluate_run(
     part
         Name of what is judged, for the rows.
     watch
-        Called with (images judged, images in all).
+        Called with (images read or judged, of twice their number).
 
     Returns
     -------
     Evaluation
+        Its ``judged`` says whether the model was calibrated or trained on what judges it.
 
     Raises
     ------
@@ -161,17 +164,19 @@ def evaluate_run(
     """
     predictor = Predictor(folder)
     samples = samples_to_judge(folder, data)
+    tell = watch or (lambda _done, _of: None)
+    judged = look_at_judged(folder, samples, part, lambda n, of: tell(n, 2 * of))
 
     def pairs() -> Iterator[tuple[Sample, Prediction | ImageError]]:
         found = predict_files(predictor, [sample.image for sample in samples])
         for done, (sample, prediction) in enumerate(zip(samples, found, strict=True), start=1):
             yield sample, prediction if isinstance(prediction, Prediction) else ImageError(prediction.reason)
-            if watch is not None:
-                watch(done, len(samples))
+            tell(len(samples) + done, 2 * len(samples))
 
-    return evaluate_predictions(
+    evaluation = evaluate_predictions(
         pairs(), predictor.threshold, predictor.pixel_threshold, part, predictor.review_threshold
     )
+    return replace(evaluation, judged=judged)
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
@@ -219,7 +224,9 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
         {name: reason for evaluation in evaluations for name, reason in evaluation.skipped.items()},
     )
     mistakes = reduce(Mistakes.merged, (evaluation.mistakes for evaluation in evaluations))
-    return replace(joined, folds=folds, mistakes=mistakes)
+    review = {fold: value for each in evaluations for fold, value in each.review_thresholds.items()}
+    judged = reduce(Judged.merged, (evaluation.judged for evaluation in evaluations))
+    return replace(joined, folds=folds, mistakes=mistakes, review_thresholds=review, judged=judged)
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:

@@ -6,13 +6,14 @@ import csv
 import io
 import math
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from segdec.intervals import Interval
+from segdec.judged import Judged
 from segdec.metrics import Confusion, Metric
 from segdec.mistakes import Mistakes
 from segdec.pixel_metrics import PixelTally, SizeRecall
@@ -195,6 +196,8 @@ class Evaluation:
         What becomes of the items.
     thresholds, pixel_thresholds
         Part or fold -> threshold.
+    review_thresholds
+        Part or fold -> the score from which a person decides, of the models that have one.
     without_mask
         Defective images that count at image level only, as their defects are not marked.
     skipped
@@ -207,6 +210,8 @@ class Evaluation:
         The images closest to a wrong decision.
     mistakes
         Misses and false alarms, with pictures of the worst.
+    judged
+        What the figures come from, and whether the models had seen it.
     """
 
     rows: tuple[Row, ...]
@@ -221,6 +226,8 @@ class Evaluation:
     tiles: tuple[Tile, ...] = field(repr=False)
     folds: dict[str, ImageMetrics] = field(default_factory=dict)
     mistakes: Mistakes = field(default_factory=Mistakes, repr=False)
+    review_thresholds: dict[str, float] = field(default_factory=dict)
+    judged: Judged = field(default_factory=Judged)
 
     @property
     def type_recall(self) -> tuple[TypeRecall, ...]:
@@ -285,7 +292,9 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
             "defective_without_mask": evaluation.without_mask,
             "skipped": len(evaluation.skipped),
         },
+        "judged": asdict(evaluation.judged),
         "thresholds": evaluation.thresholds,
+        "review_thresholds": evaluation.review_thresholds,
         "pixel_thresholds": evaluation.pixel_thresholds,
         "image": _image_tree(evaluation.image),
         "type_recall": [each._asdict() for each in evaluation.type_recall],

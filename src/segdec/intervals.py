@@ -174,6 +174,28 @@ def round_up(share: float) -> float:
     return float(round(math.ceil(share * 10**digits - _ROUNDING) / 10**digits, digits))
 
 
+def percent(share: float, *, exact: bool = False) -> str:
+    """Write a share as a percentage.
+
+    Parameters
+    ----------
+    share
+        In [0, 1].
+    exact
+        True for what somebody asked for: up to six digits. Else there are three, two below 1 %, and four from
+        99 % on, where 99.95 % is not all.
+
+    Examples
+    --------
+    >>> [percent(share) for share in (0.00431, 0.125, 0.5, 0.9995)]
+    ['0.43 %', '12.5 %', '50 %', '99.95 %']
+    >>> percent(0.01234), percent(0.01234, exact=True)
+    ('1.23 %', '1.234 %')
+    """
+    digits = 6 if exact else 2 if share < 0.01 else 3 if share < 0.99 else 4
+    return f"{100 * share:.{digits}g} %"
+
+
 def bootstrap(
     labels: NDArray[np.bool_],
     scores: NDArray[np.float64],

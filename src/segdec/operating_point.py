@@ -39,7 +39,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from segdec.errors import ConfigError, DataError, UnsupportedError
-from segdec.intervals import cases_needed, largest_count, round_up, upper_bound
+from segdec.intervals import cases_needed, largest_count, percent, round_up, upper_bound
 from segdec.items import Items
 from segdec.score_axis import score_text
 
@@ -311,7 +311,8 @@ def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
     allowed = largest_count(limit, of, wish.confidence)
     if allowed is not None and allowed >= fewest:
         return allowed
-    sure, needed = f"at {_percent(wish.confidence)} confidence", cases_needed(limit, wish.confidence)
+    sure = f"at {percent(wish.confidence, exact=True)} confidence"
+    needed = cases_needed(limit, wish.confidence)
     supported = round_up(upper_bound(fewest, of, wish.confidence))
     if supported >= 1:
         raise UnsupportedError(
@@ -322,8 +323,8 @@ def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
     offer = choose_thresholds(items, Wish(**{rate.wish: supported}, confidence=wish.confidence))
     raise UnsupportedError(
         f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts support an {rate.name} of at most"
-        f" {_percent(supported)} {sure}; for {_percent(limit)} you need {needed} {rate.kind} parts without a"
-        f" {rate.wrong}; what can be had now is {rate.wish} {supported:g}, with the threshold"
+        f" {percent(supported)} {sure}; for {percent(limit, exact=True)} you need {needed} {rate.kind} parts"
+        f" without a {rate.wrong}; what can be had now is {rate.wish} {supported:g}, with the threshold"
         f" {score_text(offer.threshold)}, {_several(offer.escapes.count, 'miss')} on {offer.escapes.of} and"
         f" {_several(offer.overkill.count, 'false alarm')} on {offer.overkill.of} parts",
         supported=supported,
@@ -338,8 +339,8 @@ def _check_budget(thresholds: NDArray[np.float64], review: NDArray[np.float64], 
     if budget is not None and share > budget + _ROUNDING:
         share = round_up(share)
         raise UnsupportedError(
-            f"these rates leave {_percent(share)} of the parts to review, more than the budget of"
-            f" {_percent(budget)}; allow review_budget {share:g}, or higher rates",
+            f"these rates leave {percent(share)} of the parts to review, more than the budget of"
+            f" {percent(budget, exact=True)}; allow review_budget {share:g}, or higher rates",
             supported=share,
             threshold=float(thresholds[least]),
         )
@@ -366,7 +367,3 @@ def _check(items: Items) -> None:
 
 def _several(count: int, what: str) -> str:
     return f"{count} {what}" if count == 1 else f"{count} {what}{'es' if what.endswith('s') else 's'}"
-
-
-def _percent(share: float) -> str:
-    return f"{100 * share:.6g} %"

@@ -9,12 +9,13 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, TextIO
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.data.folders import find_masks
 from segdec.errors import ConfigError, DataError, ImageError, ModelError
 from segdec.imaging import (
     IMAGE_SUFFIXES,
@@ -243,7 +244,22 @@ def predict_files(
             yield next(predictions) if isinstance(each, _Input) else each
 
 
-def find_images(arguments: Sequence[str], stdin: TextIO) -> list[Path]:
+class Found(NamedTuple):
+    """Image files that a command line names.
+
+    Attributes
+    ----------
+    images
+        To be predicted.
+    masks
+        Files beside them that are masks of data sets by their names, and no images.
+    """
+
+    images: list[Path]
+    masks: list[Path]
+
+
+def find_images(arguments: Sequence[str], stdin: TextIO) -> Found:
     """List the images that a command line names.
 
     Parameters
@@ -251,13 +267,14 @@ def find_images(arguments: Sequence[str], stdin: TextIO) -> list[Path]:
     arguments
         Files, folders (searched with all folders below), patterns with ``*``, ``?``, ``[`` or ``**``, and
         "-" for a list on ``stdin``. A file that is named itself is taken whatever its ending, and whether
-        or not it exists: predicting it says what is wrong, and the others go on.
+        or not it exists: predicting it says what is wrong, and the others go on. In folders and patterns
+        masks are told from images, as training does.
     stdin
         One file, folder or pattern a line.
 
     Returns
     -------
-    list of Path
+    Found
         In the order of the arguments, sorted within folders and patterns, none twice.
 
     Raises
@@ -269,14 +286,17 @@ def find_images(arguments: Sequence[str], stdin: TextIO) -> list[Path]:
     for argument in arguments:
         names += [line.rstrip("\r\n") for line in stdin] if argument == "-" else [argument]
     try:
-        found = [path for name in names if name.strip() for path in _expand(name)]
+        expanded = [_expand(name) for name in names if name.strip()]
+        found = [path for each in expanded for path in each.images]
         exists = any(path.exists() for path in found)
     except OSError as error:
         raise DataError(f"cannot look for images: {error}; check the names and their rights") from error
     if not exists:
         named = f"{found[0]} does not exist" if found else "no image was named"
         raise DataError(f"{named}; name image files, folders or patterns")
-    return list(dict.fromkeys(found))
+    images = dict.fromkeys(found)
+    masks = dict.fromkeys(path for each in expanded for path in each.masks if path not in images)
+    return Found(list(images), list(masks))
 
 
 def _open_network(
@@ -380,20 +400,25 @@ def _decode_ahead(
                 future.cancel()
 
 
-def _expand(argument: str) -> list[Path]:
+def _expand(argument: str) -> Found:
     path = Path(argument)
     if path.is_dir():
         images = [each for each in sorted(path.rglob("*")) if _is_image(each)]
         if not images:
             raise DataError(f"the folder {path} holds no image ({_endings()}); name another folder")
-        return images
+        return _without_masks(path, images)
     if path.exists() or not glob.has_magic(argument):
-        return [path]
+        return Found([path], [])
     matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute pattern)
     images = [each for each in matches if _is_image(each)]
     if not images:
         raise DataError(f'no image ({_endings()}) matches "{argument}"; correct the pattern')
-    return images
+    return _without_masks(Path(images[0].anchor), images)
+
+
+def _without_masks(root: Path, paths: list[Path]) -> Found:
+    masks = find_masks(root, paths)
+    return Found([path for path in paths if path not in masks], [path for path in paths if path in masks])
 
 
 def _is_image(path: Path) -> bool:

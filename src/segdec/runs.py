@@ -3,7 +3,7 @@
 ::
 
     RUN/  config.toml  meta.json  split.json  images.sha256  log.jsonl  checkpoints/  model/
-          metrics.json  scores.csv  (after an evaluation)
+          plan.json (where the settings were planned)  metrics.json  scores.csv (after an evaluation)
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -133,13 +133,15 @@ def start_run(
     return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
 
 
-def write_run(run: Run) -> None:
+def write_run(run: Run, plan: Mapping[str, Any] | None = None) -> None:
     """Lay out a new run folder.
 
     Parameters
     ----------
     run
         From `start_run`.
+    plan
+        How the settings were chosen, for plan.json; None where they were given.
 
     Raises
     ------
@@ -152,6 +154,8 @@ def write_run(run: Run) -> None:
         save_split(run.split, run.folder / "split.json")
         atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
         atomic_write(run.folder / "meta.json", _json(run.meta))
+        if plan is not None:
+            atomic_write(run.folder / "plan.json", _json(plan))
         # written last: a folder with a config.toml is a whole run folder
         atomic_write(run.folder / "config.toml", dump_toml(run.config).encode())
     except OutputError:
@@ -347,5 +351,5 @@ def _make_folder(folder: Path) -> None:
         ) from error
 
 
-def _json(tree: dict[str, Any]) -> bytes:
+def _json(tree: Mapping[str, Any]) -> bytes:
     return (json.dumps(tree, indent=2, ensure_ascii=False) + "\n").encode()

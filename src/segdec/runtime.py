@@ -5,8 +5,10 @@ from __future__ import annotations
 import ctypes
 import os
 import platform
+import shutil
 import subprocess
 import sys
+import sysconfig
 from datetime import timedelta
 from importlib import metadata
 from pathlib import Path
@@ -156,6 +158,19 @@ def choose_context(
     large = network.context_kernel >= 11 and network.context_channels >= 256
     tiles = precision == "bf16" and cpu_kind() == "amx"
     return "spectral" if large and device_type() == "cpu" and not tiles else "direct"
+
+
+def can_compile() -> bool:
+    """Tell whether ``torch.compile`` can work for a training on this machine's CPU in one process.
+
+    It needs a C++ compiler and Python's own headers. For GPUs and several processes nothing was measured, so
+    the answer is False there.
+    """
+    names = (os.environ.get("CXX", ""), "g++", "clang++")
+    compiler = any(shutil.which(name) for name in names if name)
+    headers = (Path(sysconfig.get_path("include")) / "Python.h").exists()
+    alone = int(os.environ.get("WORLD_SIZE", "1")) == 1
+    return compiler and headers and alone and device_type() == "cpu"
 
 
 def is_main_process() -> bool:

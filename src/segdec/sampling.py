@@ -98,7 +98,7 @@ class EpochSampler(Sampler[list[Draw]]):
     @property
     def images(self) -> int:
         """Images of an epoch, before an incomplete batch is dropped."""
-        return len(self.positives) + min(len(self.positives), len(self.negatives))
+        return images_of_epoch(len(self.positives), len(self.negatives))
 
     @property
     def steps(self) -> int:
@@ -134,6 +134,22 @@ class EpochSampler(Sampler[list[Draw]]):
 
     def __len__(self) -> int:
         return len(self._batches) * self.accumulate
+
+
+def images_of_epoch(positives: int, negatives: int) -> int:
+    """Return how many images an epoch shows: every positive, and as many negatives as there are, at most.
+
+    Parameters
+    ----------
+    positives, negatives
+        Of the training part.
+
+    Examples
+    --------
+    >>> images_of_epoch(33, 200), images_of_epoch(33, 20)
+    (66, 53)
+    """
+    return positives + min(positives, negatives)
 
 
 def usage_log_probabilities(uses: NDArray[np.int64]) -> NDArray[np.float64]:

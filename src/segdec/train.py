@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,18 +19,14 @@ from segdec.files import atomic_write, output_error
 from segdec.interruption import interruption
 from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
 from segdec.runtime import (
-    choose_context,
-    choose_precision,
     is_main_process,
     keep_freed_memory,
-    make_accelerator,
     require_tensorboard,
     require_torch,
 )
 from segdec.types import Dataset
 
 if TYPE_CHECKING:
-    import torch
     from accelerate import Accelerator
     from torch import Tensor
     from torch.utils.data import DataLoader
@@ -39,6 +35,7 @@ if TYPE_CHECKING:
     from segdec.data.loader import Batch
     from segdec.network import SegDecNet
     from segdec.sampling import EpochSampler
+    from segdec.step import Learner, Losses
 
 
 @dataclass(frozen=True)
@@ -75,6 +72,7 @@ def train(
     *,
     resume: bool = False,
     settings: tuple[str, ...] = (),
+    plan: Mapping[str, Any] | None = None,
     watch: Watch | None = None,
 ) -> Run:
     """Train a network and write its run folder.
@@ -92,6 +90,8 @@ def train(
         bit, as without the interruption.
     settings
         With ``resume``: settings to change, of those that do not change what is computed.
+    plan
+        How ``config`` was chosen, kept in the run folder; it changes nothing.
     watch
         Called as training proceeds, in the main process only.
 
@@ -116,7 +116,7 @@ def train(
     loop = _set_up(run)
     state = _restore(loop, tell) if resume else _beginning(loop, tell)
     if not resume and is_main_process():
-        write_run(run)  # only now: all that can be refused was accepted
+        write_run(run, plan)  # only now: all that can be refused was accepted
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
     with interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
@@ -155,41 +155,33 @@ class _Loop:
     """What a training works with."""
 
     run: Run
-    accelerator: Accelerator
-    network: SegDecNet
-    model: torch.nn.Module
-    """The network as accelerate wraps it."""
-    optimizer: torch.optim.Optimizer
+    learner: Learner
     sampler: EpochSampler
     loader: DataLoader[Batch]
     meter: _Meter
+
+    @property
+    def network(self) -> SegDecNet:
+        return self.learner.network
+
+    @property
+    def accelerator(self) -> Accelerator:
+        return self.learner.accelerator
 
 
 def _train_epoch(
     loop: _Loop, state: TrainingState, epoch: int, tell: Watch, interrupted: threading.Event
 ) -> bool:
     """Take the steps of an epoch that are left; False if Ctrl-C cut it off. Counts in ``state``."""
-    from segdec.losses import balance, decision_loss, segmentation_loss
+    from segdec.losses import balance
+    from segdec.step import take_step
 
-    config, accelerator = loop.run.config, loop.accelerator
+    config = loop.run.config
     seg_factor, dec_factor = balance(config.loss.balance, epoch, config.train.epochs)
     dec_factor *= config.loss.delta
-    # accelerate takes the mean over processes and parts of a batch; the method's gradient is the sum
-    parts = accelerator.num_processes * config.train.accumulate
     began, clock = time.perf_counter(), _Clock()
     for number, batch in enumerate(clock.waiting(loop.loader), start=1):
-        batch = _to_device(batch, accelerator.device)
-        with accelerator.accumulate(loop.model):
-            seg_logits, dec_logits = loop.model(batch.image)  # (N, 1, H/8, W/8), (N, 1)
-            seg_loss = segmentation_loss(seg_logits, batch.seg_target, batch.weight_map)  # (N,)
-            dec_loss = decision_loss(dec_logits, batch.dec_target)  # (N,)
-            loss = seg_factor * seg_loss + dec_factor * dec_loss  # (N,)
-            # a stage that learns nothing needs no backward pass; several processes wait for every gradient
-            idle = seg_factor == 0 and accelerator.num_processes == 1
-            accelerator.backward((dec_factor * dec_loss if idle else loss).sum() * parts)
-            loop.optimizer.step()
-            loop.optimizer.zero_grad()
-        loop.meter.add(loss, seg_loss, dec_loss, batch.place)
+        loop.meter.add(take_step(loop.learner, batch, seg_factor, dec_factor), batch.place)
         if number % config.train.accumulate:
             continue  # in the middle of an optimiser step
         state.step += 1
@@ -221,8 +213,9 @@ class _Meter:
         self.every = every
         self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
 
-    def add(self, loss: Tensor, seg_loss: Tensor, dec_loss: Tensor, place: Tensor) -> None:
-        self._rows.append((loss.detach(), seg_loss.detach(), dec_loss.detach(), place))
+    def add(self, losses: Losses, place: Tensor) -> None:
+        loss, seg_loss, dec_loss = (each.detach() for each in losses)
+        self._rows.append((loss, seg_loss, dec_loss, place))
 
     def read(self, run: Run, epoch: int, sums: dict[str, float]) -> None:
         """Add what was collected to ``sums``; a loss that is not finite ends the training."""
@@ -280,40 +273,26 @@ def _open(
 
 
 def _set_up(run: Run) -> _Loop:
-    import torch
-
     from segdec.data.loader import training_loader
-    from segdec.network import build_network, to_channels_last
     from segdec.sampling import EpochSampler
+    from segdec.step import make_learner
 
     config = run.config.train
     if config.tensorboard:
         require_tensorboard()
-    precision = choose_precision(config.precision)
-    accelerator = make_accelerator(precision, config.accumulate)
+    learner = make_learner(run.config)
     sampler = EpochSampler(
         [sample.label for sample in run.split.train],
         config.batch_size,
         config.seed,
         config.frequency_of_use,
-        accelerator.process_index,
-        accelerator.num_processes,
+        learner.accelerator.process_index,
+        learner.accelerator.num_processes,
         config.accumulate,
     )
-    network = build_network(
-        run.config.network,
-        config.seed,
-        gradient_scale=0.0 if config.gradient_adjustment else 1.0,
-        context=choose_context(config.context, run.config.network, precision),
-    )
-    to_channels_last(network)
-    optimizer = torch.optim.SGD(network.parameters(), lr=config.learning_rate)
-    model, optimizer = accelerator.prepare(network, optimizer)
-    if config.compile:
-        model.compile()
-    every = 1 if accelerator.device.type == "cpu" else 20  # reading is free on a CPU
+    every = 1 if learner.accelerator.device.type == "cpu" else 20  # reading is free on a CPU
     loader = training_loader(run.split.train, run.config, sampler)
-    return _Loop(run, accelerator, network, model, optimizer, sampler, loader, _Meter(every))
+    return _Loop(run, learner, sampler, loader, _Meter(every))
 
 
 def _beginning(loop: _Loop, tell: Watch) -> TrainingState:
@@ -440,14 +419,6 @@ def _drop_rows(log: Path, epoch: int) -> None:
         lines = log.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines[:epoch] if line.endswith("\n")]  # one line for each epoch
         atomic_write(log, "".join(kept).encode())
-
-
-def _to_device(batch: Batch, device: torch.device) -> Batch:
-    import torch
-
-    moved = [tensor.to(device, non_blocking=True) for tensor in batch]
-    moved[0] = moved[0].to(memory_format=torch.channels_last)
-    return type(batch)(*moved)
 
 
 def _ignore(_: Progress) -> None:

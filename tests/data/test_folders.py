@@ -1,6 +1,8 @@
 """good/ and defect/ folders, images/ and masks/ folders."""
 
+import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from PIL import Image
 from segdec.config import DataConfig
 from segdec.data import open_dataset
 from segdec.errors import DataError
+from segdec.imaging import DEFECT, read_marks
 from segdec.types import Sample, Shapes
 
 
@@ -133,3 +136,59 @@ def test_unknown_pixels_and_unlabelled_images(tmp_path: Path) -> None:
     assert masks["defect/c.png"] == tmp_path / "masks" / "c.png"
     assert dataset.unlabelled == (tmp_path / "unlabelled" / "x" / "e.png",)
     assert list(dataset.excluded) == ["unknown/lost.png"]
+
+
+def draw(path: Path, *labels: str, **more: Any) -> None:
+    """Write what LabelMe does: the same box for each label."""
+    shapes = [{"label": label, "shape_type": "rectangle", "points": [[1, 2], [4, 6]]} for label in labels]
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps({"imagePath": "old name.png", "shapes": shapes, **more}))
+
+
+@pytest.mark.parametrize("place", ["defect/1.json", "masks/1.json", "defect/masks/1.json"])
+def test_a_labelme_file_is_a_mask(tmp_path: Path, place: str) -> None:
+    for name in ("good/1", "defect/1", "defect/2"):
+        save(tmp_path / f"{name}.png")
+    draw(tmp_path / place, "scratch")
+    (tmp_path / "defect" / "2.json").write_text('{"camera": 3}')  # none of LabelMe's
+    samples = read(tmp_path)
+    marked = samples["defect/1.png"]
+    assert (marked.label, marked.types, samples["defect/2.png"].weak) == (True, ("scratch",), True)
+    assert isinstance(marked.mask, Shapes)
+    assert np.argwhere(read_marks(marked.mask, (8, 8)) == DEFECT).tolist() == [
+        [row, column] for row in range(2, 6) for column in range(1, 4)
+    ]
+
+
+def test_the_folder_says_what_a_labelme_file_leaves_open(tmp_path: Path) -> None:
+    for name in ("good/1", "good/2", "defect/1", "defect/2"):
+        save(tmp_path / f"{name}.png")
+    draw(tmp_path / "good" / "1.json")
+    draw(tmp_path / "good" / "2.json", "unknown")
+    draw(tmp_path / "defect" / "1.json")
+    draw(tmp_path / "defect" / "2.json", "dent", flags={"unknown": True})
+    dataset = open_dataset(tmp_path, DataConfig())
+    assert {sample.name: sample.label for sample in dataset} == {
+        "defect/1.png": True,
+        "good/1.png": False,
+        "good/2.png": False,
+    }
+    assert dataset.samples[0].weak
+    assert dataset.samples[2].mask is not None
+    assert dataset.unlabelled == (tmp_path / "defect" / "2.png",)
+
+
+def test_labelme_files_that_cannot_be_right(tmp_path: Path) -> None:
+    save(tmp_path / "good" / "1.png")
+    save(tmp_path / "defect" / "1.png")
+    draw(tmp_path / "good" / "1.json", "dent")
+    with pytest.raises(DataError, match=r"good/1\.png is called good, but marked with a defect"):
+        read(tmp_path)
+    (tmp_path / "good" / "1.json").unlink()
+    draw(tmp_path / "defect" / "1.json", "dent")
+    save(tmp_path / "defect" / "1_mask.png", 255)
+    with pytest.raises(DataError, match=r"1\.json and .*1_mask\.png are masks of the same image"):
+        read(tmp_path)
+    (tmp_path / "defect" / "1_mask.png").unlink()
+    draw(tmp_path / "defect" / "3.json", "dent")
+    assert list(open_dataset(tmp_path, DataConfig()).excluded) == ["defect/3.json"]

@@ -26,12 +26,10 @@ def tree(measured):
     thickness=st.none() | st.floats(0, 500),
     simple=st.floats(0, 1),
     size=st.tuples(st.integers(8, 300), st.integers(8, 300)),
-    published=st.booleans(),
+    divided=st.booleans(),
     grey=st.booleans(),
 )
-def test_every_plan_is_a_valid_configuration_with_reasons(
-    defective, thickness, simple, size, published, grey
-):
+def test_every_plan_is_a_valid_configuration_with_reasons(defective, thickness, simple, size, divided, grey):
     measured = Measured(
         4000,
         defective,
@@ -44,7 +42,7 @@ def test_every_plan_is_a_valid_configuration_with_reasons(
         thickness,
         None if thickness is None else simple,
         None if thickness is None else simple,
-        published,
+        divided,
         (("a", "b"),),
     )
 
@@ -69,8 +67,17 @@ def test_rough_outlines_weigh_their_middle():
 
 def test_few_defects_take_folds_and_more_epochs():
     assert tree(MEASURED)["data"]["folds"] == 3
-    assert "folds" not in tree(replace(MEASURED, published=True))["data"]
+    assert "folds" not in tree(replace(MEASURED, divided=True))["data"]
     assert tree(replace(MEASURED, defective=10))["train"]["epochs"] == 100
+
+
+def test_only_a_long_training_is_compiled_and_only_where_that_can_be():
+    def compiles(measured, *, can):
+        return make_plan(measured, can_compile=can).settings()["train"].get("compile", False)
+
+    assert compiles(MEASURED, can=True)
+    assert not compiles(MEASURED, can=False)
+    assert not compiles(replace(MEASURED, image_size=(96, 96)), can=True)
 
 
 def test_a_plan_is_read_back(tmp_path):

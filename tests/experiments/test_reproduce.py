@@ -137,7 +137,7 @@ def test_kolektors_folds_are_looked_for_beside_the_data(tmp_path):
     jobs = plan(table, [str(folder)], tmp_path / "out", rows=("33", "33-twins-together"))
     assert [job.config.data.fold for job in jobs] == [0, 1, 2] * 2
     assert jobs[0].config.data.splits == str(tmp_path / "splits.json")
-    assert jobs[-1].config.data.together == (("kos01", "kos26"), ("kos27", "kos34"))
+    assert jobs[-1].config.data.together == (("kos01", "kos26"), ("kos27", "kos34"), ("kos38", "kos39"))
 
 
 # --- running --------------------------------------------------------------------------------------------

@@ -40,7 +40,9 @@ def predict(
     predictor = Predictor(model)
     if threshold is not None:
         predictor.threshold, predictor.review_threshold = threshold, None
-    paths = find_images(images, sys.stdin)
+    paths, masks = find_images(images, sys.stdin)
+    if masks:
+        err.print(f"{len(masks)} files are masks by their names and left out, e.g. {masks[0]}", markup=False)
     targets = overlay_paths(paths, overlays) if overlays is not None else []
     lines: list[str] = [render.head] if render.head else []
     unreadable = 0

@@ -226,6 +226,7 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
     counts, best = evaluation.image.at_threshold, evaluation.image.best_f1_on_test
     lines = [
         f"{len(evaluation.rows)} images: {counts.tp + counts.fn} defective, {counts.fp + counts.tn} good",
+        *evaluation.judged.warnings(),
         *_share_lines(evaluation.items),
         f"image AP {_value(evaluation.image.ap, evaluation.image.ap_interval)},"
         f" AUROC {_value(evaluation.image.auroc, evaluation.image.auroc_interval)},"
@@ -256,28 +257,14 @@ def _share_lines(items: ItemShares) -> list[str]:
 
 
 def _rate(share: Share) -> str:
+    from segdec.intervals import percent
+
     if share.rate.value is None or share.interval.low is None or share.interval.high is None:
         return ""
     return (
         f": {percent(share.rate.value)} (95 % interval {percent(share.interval.low)} to"
         f" {percent(share.interval.high)})"
     )
-
-
-def percent(share: float) -> str:
-    """Write a share as a percentage.
-
-    Parameters
-    ----------
-    share
-        In [0, 1].
-
-    Examples
-    --------
-    >>> percent(0.00431), percent(0.5)
-    ('0.43 %', '50 %')
-    """
-    return f"{100 * share:.2g} %" if share < 0.995 else f"{100 * share:.4g} %"
 
 
 def _value(metric: Metric, interval: Interval | None = None) -> str:
@@ -300,10 +287,10 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     -------
     list of str
     """
-    from segdec.intervals import round_up
+    from segdec.intervals import percent, round_up
     from segdec.score_axis import score_text
 
-    sure = f"at {100 * calibration.confidence:.6g} % confidence"
+    sure = f"at {percent(calibration.confidence, exact=True)} confidence"
     parts = f"{calibration.defective} defective and {calibration.good} good parts"
     lines = [
         f"{parts}, "

@@ -5,12 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from segdec.cli.app import Sets, app
-from segdec.cli.screen import err, out, show, trained_lines, training_bars
+from segdec.cli.screen import err, show, trained_lines, training_bars
+
+if TYPE_CHECKING:
+    from segdec.config import Config
+    from segdec.doctor import Plan
+    from segdec.types import Dataset
 
 
 @app.command()
@@ -33,7 +38,10 @@ def train(
     ] = None,
     recipe: Annotated[
         str | None,
-        typer.Option(help="Settings of the paper (dagm, kolektor, kolektor2, severstal) or a TOML file."),
+        typer.Option(
+            help="Settings of the paper (dagm, kolektor, kolektor2, severstal) or a TOML file; planned from"
+            " the data if left out."
+        ),
     ] = None,
     plan: Annotated[
         Path | None, typer.Option(help="plan.json of segdec doctor, in place of a recipe.")
@@ -48,13 +56,12 @@ def train(
     strict: Annotated[bool, typer.Option("--strict", help="An unreadable image is an error.")] = False,
     settings: Sets = None,
 ) -> None:
-    """Train a network on a data set."""
+    """Train a network on a data set, by settings that are planned from it or given."""
     from segdec.config import load_config
     from segdec.data import describe, open_dataset
     from segdec.doctor import read_plan
     from segdec.runtime import is_main_process
     from segdec.train import train as run_training
-    from segdec.types import Dataset
 
     given = [*(settings or [])]
     named = {"data.splits": splits, "data.fold": fold, "train.precision": precision}
@@ -70,13 +77,26 @@ def train(
     folder = folder or Path("runs") / _run_name(data)
     config = load_config(recipe, tuple(given), read_plan(plan) if plan is not None else None)
     source: Path | Dataset | None = data
+    made = None
     if data is not None and not resume:
         source = open_dataset(data, config.data)
+        lines = describe(source)
+        if recipe is None and plan is None:
+            made = _plan(source, config, given)
+            config = load_config(None, tuple(given), made.settings())
+            lines += ["Planned from the training part (--set changes single settings):"]
+            lines += [f"  {line}" for line in made.lines()]
         if is_main_process():
-            out.print("\n".join(describe(source)), markup=False)
+            show(lines)
     with resumable(folder), training_bars() as watch:
         run = run_training(
-            source, config, folder, resume=resume, settings=tuple(given) if resume else (), watch=watch
+            source,
+            config,
+            folder,
+            resume=resume,
+            settings=tuple(given) if resume else (),
+            plan=None if made is None else made.as_tree(),
+            watch=watch,
         )
     if is_main_process():
         show(trained_lines(run))
@@ -92,6 +112,19 @@ def resumable(folder: Path) -> Iterator[None]:
         hint = f"go on with: segdec train --resume --out {folder}" if begun else "nothing was written"
         err.print(f"Stopped; {hint}", markup=False)
         raise typer.Exit(130) from None
+
+
+def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
+    """Plan what is not given, from the training part alone: nothing of what judges shall tell."""
+    from segdec.data import make_split
+    from segdec.doctor import make_plan, measure_training_part
+    from segdec.runtime import can_compile, require_torch
+
+    require_torch()
+    split = make_split(dataset, config.data, config.train.seed)
+    measured = measure_training_part(split.train, config.data.image_size)
+    plan = make_plan(measured, can_compile=can_compile())
+    return plan.without({setting.partition("=")[0].strip() for setting in given})
 
 
 def _run_name(data: Path | None) -> str:

@@ -109,7 +109,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
         if entry.fault:
             excluded[name_below(base, path)] = entry.fault
             continue
-        sample = _to_sample(base, path, entry)
+        sample = to_sample(base, path, entry)
         if sample is None:
             unlabelled.append(path)
         else:
@@ -323,8 +323,28 @@ def stated_size(height: Any, width: Any, where: str) -> ImageSize | None:
     return int(size[0]), int(size[1])
 
 
-def _to_sample(base: Path, path: Path, entry: Entry) -> Sample | None:
-    """Make a sample of an entry, None if its label is not known."""
+def to_sample(base: Path, path: Path, entry: Entry) -> Sample | None:
+    """Make a sample of an entry.
+
+    Parameters
+    ----------
+    base
+        The folder that the sample is named from.
+    path
+        Its image.
+    entry
+        What is said of it.
+
+    Returns
+    -------
+    Sample or None
+        None if its label is not known.
+
+    Raises
+    ------
+    DataError
+        If the image is called good and marked as defective.
+    """
     defects = [item for item in entry.shapes if item.meaning == "defect"]
     meanings = {meaning_of(tag) for tag in entry.tags}
     if not entry.judged or "unknown" in meanings:

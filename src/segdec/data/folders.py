@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from segdec.config import DataConfig
+from segdec.data.annotations import to_sample
+from segdec.data.labelme import is_labelme_file, read_labelme_file
 from segdec.data.scan import finish, label_by_mask, list_images, name_below
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
@@ -21,6 +25,46 @@ MASK_ENDINGS = ("_mask", "_label", "_gt")
 """NAME_mask.png is a mask of NAME.png. All these names are compared in lower case."""
 
 
+def find_masks(root: Path, paths: Sequence[Path]) -> set[Path]:
+    """Tell the masks among images by their names, in any of the layouts that have masks as files.
+
+    Parameters
+    ----------
+    root
+        The folder that was searched.
+    paths
+        Image files below it.
+
+    Returns
+    -------
+    set of Path
+        What is named like another image but for an ending (``NAME_mask``, ``NAME_label``, ``NAME_gt``) beside
+        it, or lies in a folder of masks while an image of its name lies in none.
+
+    Examples
+    --------
+    >>> paths = [Path("d/1.png"), Path("d/1_GT.png"), Path("d/2_GT.png"), Path("d/masks/1.png")]
+    >>> sorted(path.as_posix() for path in find_masks(Path("d"), paths))
+    ['d/1_GT.png', 'd/masks/1.png']
+    """
+    stems: dict[Path, set[str]] = defaultdict(set)
+    below: set[Path] = set()
+    for path in paths:
+        stems[path.parent].add(path.stem.lower())
+        if {part.lower() for part in path.relative_to(root).parts[:-1]} & {*MASK_FOLDERS, "label"}:
+            below.add(path)
+    named = {path.stem.lower() for path in paths if path not in below}
+
+    def is_mask(path: Path) -> bool:
+        stem = path.stem.lower()
+        images = [stem.removesuffix(ending) for ending in MASK_ENDINGS if stem.endswith(ending)]
+        if path in below:
+            return bool(named.intersection([stem, *images]))
+        return bool(stems[path.parent].intersection(images))
+
+    return {path for path in paths if is_mask(path)}
+
+
 def is_good_defect(root: Path) -> bool:
     """Tell whether a folder, or its train/, val/ or test/ folder, holds good/ or defect/."""
     return bool(_bases(root, _has_class_folder))
@@ -30,9 +74,10 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
     """Read folders of good and of defective images, with masks beside them or in a folder of masks.
 
     A mask is NAME_mask, NAME_label or NAME_gt beside its image, or a file of the image's name (such an
-    ending allowed) in masks/ or ground_truth/, there perhaps below a folder named like the class. A
-    defective image without a mask counts with its label alone. A file of the image's name in unknown/ is a
-    mask of the pixels that nobody is sure of. Images in unlabelled/ are just that.
+    ending allowed) in masks/ or ground_truth/, there perhaps below a folder named like the class. A LabelMe
+    file of the image's name, in either place, is as good as a mask; the folder still has the say about the
+    label. A defective image without a mask counts with its label alone. A file of the image's name in
+    unknown/ is a mask of the pixels that nobody is sure of. Images in unlabelled/ are just that.
 
     Parameters
     ----------
@@ -44,6 +89,11 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
     Returns
     -------
     Dataset
+
+    Raises
+    ------
+    DataError
+        If an image has two masks, or a LabelMe file is damaged or contradicts the folder.
     """
     del config
     samples: list[Sample] = []
@@ -63,8 +113,13 @@ def read_good_defect(root: Path, config: DataConfig) -> Dataset:
                     key, name = _key(folder, image), name_below(root, image)
                     mask = _take_mask(masks, f"{kind}/{key}", key)
                     unsure = _take_mask(unknown, f"{kind}/{key}", key)
-                    truth = mask if unsure is None else _with_unknown(mask, unsure, label)
-                    samples.append(Sample(name, image, label, truth, group=name, part=part))
+                    sample: Sample | None = Sample(name, image, label, mask, group=name, part=part)
+                    if mask is not None and mask.suffix.lower() == ".json":
+                        sample = _with_labelme(root, image, label, part, mask)
+                    if sample is None:
+                        unlabelled.append(image)
+                    else:
+                        samples.append(sample if unsure is None else _with_unknown(sample, unsure))
         excluded |= _unused(root, masks) | _unused(root, unknown)
     return finish(root, "good-defect", samples, excluded, unlabelled)
 
@@ -146,18 +201,34 @@ def _divide(folder: Path) -> tuple[list[Path], dict[str, Path]]:
         return any(key.endswith(ending) and key.removesuffix(ending) in keys for ending in MASK_ENDINGS)
 
     masks = [path for path in paths if is_mask(path)]
-    return [path for path in paths if path not in set(masks)], _by_key(folder, masks)
+    images = [path for path in paths if path not in set(masks)]
+    return images, _by_key(folder, [*masks, *_labelme_files(folder)])
 
 
-def _with_unknown(mask: Path | None, unknown: Path, label: bool) -> Shapes:
-    known = [Shape(mask, origin=str(mask))] if mask is not None and label else []
-    return Shapes((*known, Shape(unknown, "unknown", origin=str(unknown))))
+def _labelme_files(folder: Path) -> list[Path]:
+    return sorted(path for path in folder.rglob("*.json") if is_labelme_file(path))
+
+
+def _with_labelme(root: Path, image: Path, label: bool, part: Part | None, path: Path) -> Sample | None:
+    """Return the sample as its LabelMe file and its folder say; None where the file says "unknown"."""
+    entry = read_labelme_file(path)
+    tags = [*entry.tags, "defect" if label else "good"]
+    return to_sample(root, image, entry._replace(tags=tags, part=part))
+
+
+def _with_unknown(sample: Sample, unknown: Path) -> Sample:
+    known: tuple[Shape, ...] = ()
+    if isinstance(sample.mask, Shapes):
+        known = sample.mask.items
+    elif isinstance(sample.mask, Path) and sample.label:
+        known = (Shape(sample.mask, origin=str(sample.mask)),)
+    return replace(sample, mask=Shapes((*known, Shape(unknown, "unknown", origin=str(unknown)))))
 
 
 def _index_masks(base: Path, words: tuple[str, ...]) -> dict[str, Path]:
     masks: dict[str, Path] = {}
     for folder in _children(base, words):
-        masks |= _by_key(folder, list_images(folder, deep=True))
+        masks |= _by_key(folder, [*list_images(folder, deep=True), *_labelme_files(folder)])
     return masks
 
 
@@ -172,9 +243,11 @@ def _by_key(folder: Path, masks: list[Path]) -> dict[str, Path]:
 
 def _take_mask(masks: dict[str, Path], *keys: str) -> Path | None:
     for key in keys:
-        for ending in ("", *MASK_ENDINGS):
-            if key + ending in masks:
-                return masks.pop(key + ending)
+        found = [masks.pop(key + ending) for ending in ("", *MASK_ENDINGS) if key + ending in masks]
+        if len(found) > 1:
+            raise DataError(f"{found[0]} and {found[1]} are masks of the same image; keep one of them")
+        if found:
+            return found[0]
     return None
 
 

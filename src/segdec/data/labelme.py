@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import binascii
 import math
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -33,9 +32,12 @@ from segdec.types import Dataset, ImageSize, Point, Polygon, RunLengths, Scribbl
 def is_labelme(root: Path) -> bool:
     """Tell whether a folder, or a folder in it, holds LabelMe's JSON files."""
     first = next(iter(_files(root)), None)
-    if first is None:
-        return False
-    data = first.read_bytes()
+    return first is not None and is_labelme_file(first)
+
+
+def is_labelme_file(path: Path) -> bool:
+    """Tell whether a file is what LabelMe wrote for an image."""
+    data = path.read_bytes() if path.suffix.lower() == ".json" and path.is_file() else b""
     return b'"shapes"' in data and b'"imagePath"' in data
 
 
@@ -63,31 +65,46 @@ def read_labelme(root: Path, config: DataConfig) -> Dataset:
         If a file is no LabelMe, its image is missing, or a shape is impossible.
     """
     del config
-    return to_dataset(root, root, "labelme", _entries(root))
+    return to_dataset(root, root, "labelme", map(read_labelme_file, _files(root)))
+
+
+def read_labelme_file(path: Path) -> Entry:
+    """Read what LabelMe wrote for one image.
+
+    Parameters
+    ----------
+    path
+        The JSON file.
+
+    Returns
+    -------
+    Entry
+
+    Raises
+    ------
+    DataError
+        If the file is no LabelMe, or a shape is impossible.
+    """
+    content = read_json(path)
+    if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
+        raise DataError(f'{path} is no LabelMe file: it has no list "shapes"; remove it or save it again')
+    size = stated_size(content.get("imageHeight"), content.get("imageWidth"), str(path))
+    name = str(content.get("imagePath") or "")
+    if not name:
+        raise DataError(f'{path}: "imagePath" is missing; save the file with LabelMe again')
+    shapes = []
+    for place, item in enumerate(content["shapes"], 1):
+        where = f"{path}, shape {place}"
+        if not isinstance(item, dict) or "label" not in item:
+            raise DataError(f'{where}: "label" is missing; give it one with LabelMe')
+        shapes.append(shape(_form(item, size, where), str(item["label"]), where))
+    flags = content.get("flags")
+    tags = [flag for flag, value in flags.items() if value is True] if isinstance(flags, dict) else []
+    return Entry(name, str(path), shapes, size, tags, near=path.parent)
 
 
 def _files(root: Path) -> list[Path]:
     return sorted(root.glob("*.json")) or sorted(root.glob("*/*.json"))
-
-
-def _entries(root: Path) -> Iterator[Entry]:
-    for path in _files(root):
-        content = read_json(path)
-        if not isinstance(content, dict) or not isinstance(content.get("shapes"), list):
-            raise DataError(f'{path} is no LabelMe file: it has no list "shapes"; remove it or save it again')
-        size = stated_size(content.get("imageHeight"), content.get("imageWidth"), str(path))
-        name = str(content.get("imagePath") or "")
-        if not name:
-            raise DataError(f'{path}: "imagePath" is missing; save the file with LabelMe again')
-        shapes = []
-        for place, item in enumerate(content["shapes"], 1):
-            where = f"{path}, shape {place}"
-            if not isinstance(item, dict) or "label" not in item:
-                raise DataError(f'{where}: "label" is missing; give it one with LabelMe')
-            shapes.append(shape(_form(item, size, where), str(item["label"]), where))
-        flags = content.get("flags")
-        tags = [flag for flag, value in flags.items() if value is True] if isinstance(flags, dict) else []
-        yield Entry(name, str(path), shapes, size, tags, near=path.parent)
 
 
 def _form(item: dict[str, Any], size: ImageSize | None, where: str) -> Polygon | Scribble | RunLengths:

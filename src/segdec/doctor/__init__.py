@@ -2,6 +2,7 @@
 
 from segdec.doctor.examine import examine
 from segdec.doctor.findings import Finding, Findings, Measured, write_findings
+from segdec.doctor.measure import measure_training_part
 from segdec.doctor.plan import Choice, Plan, make_plan, read_plan, write_plan
 
 __all__ = [
@@ -12,6 +13,7 @@ __all__ = [
     "Plan",
     "examine",
     "make_plan",
+    "measure_training_part",
     "read_plan",
     "write_findings",
     "write_plan",

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 
 from segdec.doctor.duplicates import find_duplicates
-from segdec.doctor.findings import Finding, Findings, Measured, sort_findings
+from segdec.doctor.findings import Finding, Findings, sort_findings
 from segdec.doctor.leaks import duplicate_findings, leak_findings, twin_groups
-from segdec.doctor.masks import FEW_CELLS, count_cells, mask_findings, vanishing_findings
+from segdec.doctor.masks import mask_findings, vanishing_findings
+from segdec.doctor.measure import Seen, measure
 from segdec.doctor.numbers import balance_findings, grey_findings, size_findings, wish_findings
-from segdec.doctor.reading import Look, look_at_all
+from segdec.doctor.reading import look_at_all
 from segdec.doctor.suspects import suspect_findings
 from segdec.errors import DataError
 from segdec.runs import fitting_size
@@ -78,7 +78,16 @@ def examine(
         *wish_findings(dataset.samples, max_escape, confidence),
         *(suspect_findings(run) if run is not None else ()),
     ]
-    return Findings(sort_findings(findings), _measure(looks, chosen, twins))
+    forms = [None if look.outline is None else look.outline.form for look in looks]
+    seen = [Seen(look.sample, look.size, form) for look, form in zip(looks, forms, strict=True)]
+    measured = measure(
+        seen,
+        chosen,
+        grey=all(look.grey for look in looks),
+        divided=any(sample.part for sample in dataset),
+        together=twins,
+    )
+    return Findings(sort_findings(findings), measured)
 
 
 def _file_findings(dataset: Dataset, unreadable: dict[str, str]) -> list[Finding]:
@@ -88,35 +97,3 @@ def _file_findings(dataset: Dataset, unreadable: dict[str, str]) -> list[Finding
     total = len(dataset) + len(dataset.excluded)
     text = f"{len(lost)} of {total} images: unusable, training would leave them out."
     return [Finding("unreadable", "wrong", text, tuple(f"{name}: {why}" for name, why in lost.items()))]
-
-
-def _measure(looks: Sequence[Look], image_size: ImageSize, twins: tuple[tuple[str, ...], ...]) -> Measured:
-    outlined = [(look, look.outline) for look in looks if look.outline is not None]
-    scaled = [
-        outline.thickness * min(image_size[0] / look.size[0], image_size[1] / look.size[1])
-        for look, outline in outlined
-    ]
-    samples = [look.sample for look in looks]
-    groups = {sample.group or sample.name for sample in samples}
-    defective = {sample.group or sample.name for sample in samples if sample.label}
-    count = len(outlined)
-    return Measured(
-        images=len(looks),
-        defective=sum(sample.label for sample in samples),
-        masked=count,
-        items=len(groups),
-        defective_items=len(defective),
-        size=(
-            round(statistics.median(look.size[0] for look in looks)),
-            round(statistics.median(look.size[1] for look in looks)),
-        ),
-        grey=all(look.grey for look in looks),
-        image_size=image_size,
-        thickness=statistics.median(scaled) if count else None,
-        simple=sum(outline.simple for _, outline in outlined) / count if count else None,
-        vanishing=sum(count_cells(look, image_size) < FEW_CELLS for look, _ in outlined) / count
-        if count
-        else None,
-        published=any(sample.part for sample in samples),
-        together=twins,
-    )

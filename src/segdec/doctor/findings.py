@@ -53,7 +53,7 @@ class Measured:
     size
         (height, width), the median of the images, in pixels.
     grey
-        True where every image is grey.
+        True where every image is grey; None where that was not looked at.
     image_size
         (height, width) that the network would see unless told otherwise.
     thickness
@@ -62,8 +62,8 @@ class Measured:
         Share of the masks drawn as boxes or ellipses; None without masks.
     vanishing
         Share of the masks with fewer than five cells at 1/8 of ``image_size``; None without masks.
-    published
-        True where the data set's authors divided it.
+    divided
+        True where the division into parts is settled, by the data set's authors or beforehand.
     together
         Groups that show the same thing.
     """
@@ -74,12 +74,12 @@ class Measured:
     items: int
     defective_items: int
     size: ImageSize
-    grey: bool
+    grey: bool | None
     image_size: ImageSize
     thickness: float | None
     simple: float | None
     vanishing: float | None
-    published: bool
+    divided: bool
     together: tuple[tuple[str, ...], ...] = ()
 
 

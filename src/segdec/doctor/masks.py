@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from segdec.config import STRIDE
 from segdec.doctor.findings import Finding
+from segdec.doctor.outline import Form
 from segdec.doctor.reading import Look
 from segdec.types import ImageSize
 
@@ -69,8 +70,11 @@ def vanishing_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Fin
     -------
     list of Finding
     """
-    outlined = [look for look in looks if look.outline is not None]
-    cells = {look.sample.name: count_cells(look, image_size) for look in outlined}
+    cells = {
+        look.sample.name: count_cells(look.outline.form, look.size, image_size)
+        for look in looks
+        if look.outline is not None
+    }
     small = sorted((count, name) for name, count in cells.items() if count < FEW_CELLS)
     if not small:
         return []
@@ -85,20 +89,24 @@ def vanishing_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Fin
     return [Finding("vanishing", "doubtful", text, items)]
 
 
-def count_cells(look: Look, image_size: ImageSize) -> float:
+def count_cells(form: Form, size: ImageSize, image_size: ImageSize) -> float:
     """Return how many cells of the network's output an image's defects cover together, in area.
 
     Parameters
     ----------
-    look
-        With an outline; 0 without.
+    form
+        Of its mask.
+    size
+        (height, width) of the image.
     image_size
         (height, width) that the network sees.
+
+    Examples
+    --------
+    >>> count_cells(Form((640,), 20.0, True), (256, 256), (128, 128))
+    2.5
     """
-    if look.outline is None:
-        return 0.0
-    scale = image_size[0] * image_size[1] / (look.size[0] * look.size[1])
-    return sum(look.outline.areas) * scale / STRIDE**2
+    return sum(form.areas) * image_size[0] * image_size[1] / (size[0] * size[1]) / STRIDE**2
 
 
 def _common_shift(shifts: list[tuple[int, int]], masks: int) -> list[Finding]:

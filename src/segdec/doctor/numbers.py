@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from segdec.doctor.findings import Finding
 from segdec.doctor.reading import Look
 from segdec.errors import ConfigError
-from segdec.intervals import cases_needed, round_up
+from segdec.intervals import cases_needed, percent, round_up
 from segdec.types import PARTS, ImageSize, Sample
 
 _FAR = 6.0
@@ -149,7 +149,8 @@ def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: floa
     parts = Counter(part for part, _ in {(s.part, s.group or s.name) for s in samples if s.label})
     published = next((part for part in reversed(PARTS) if parts[part]), None)
     count = parts[published] if published else sum(parts.values())
-    wish = f"escapes of at most {100 * max_escape:g} % at {100 * confidence:g} % confidence"
+    sure = f"at {percent(confidence, exact=True)} confidence"
+    wish = f"escapes of at most {percent(max_escape, exact=True)} {sure}"
     held = f"The {published} part has" if published else "The whole data set has"
     kept = "" if published else " and none of them trained on"
     if count >= needed:
@@ -158,7 +159,7 @@ def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: floa
         return [Finding("wish", "fact", text)]
     best = round_up(1 - (1 - confidence) ** (1 / count)) if count else 1.0
     text = (
-        f"{held} {count} defective items; they support at most {100 * best:.3g} % escapes, even without a"
+        f"{held} {count} defective items; they support at most {percent(best)} escapes, even without a"
         f" miss{kept}. {wish[0].upper()}{wish[1:]} take {needed}."
     )
     return [Finding("wish", "doubtful", text)]

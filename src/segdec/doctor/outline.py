@@ -16,8 +16,8 @@ _CONTROLS = 60
 
 
 @dataclass(frozen=True, slots=True)
-class Outline:
-    """Measurements of one mask on its image.
+class Form:
+    """Measurements of one mask.
 
     Attributes
     ----------
@@ -27,6 +27,21 @@ class Outline:
         Of the thickest place, in pixels: twice the largest distance to the mask's border.
     simple
         True where every larger part is a box or an ellipse: drawn around the defect, not along its border.
+    """
+
+    areas: tuple[int, ...]
+    thickness: float
+    simple: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """Measurements of one mask on its image.
+
+    Attributes
+    ----------
+    form
+        Of the mask itself.
     rank
         Share of places in the same image that are less unusual than where the mask lies, in [0, 1].
     shift
@@ -35,9 +50,7 @@ class Outline:
         How many times more unusual it is there than where the mask lies; 1 where nothing is gained.
     """
 
-    areas: tuple[int, ...]
-    thickness: float
-    simple: bool
+    form: Form
     rank: float
     shift: tuple[int, int]
     gain: float
@@ -57,13 +70,35 @@ def measure_outline(grey: NDArray[np.float32], mask: NDArray[np.bool_]) -> Outli
     -------
     Outline
     """
+    rank, shift, gain = _compare_places(_unusualness(grey), mask.astype(np.uint8))
+    return Outline(measure_form(mask), rank, shift, gain)
+
+
+def measure_form(mask: NDArray[np.bool_]) -> Form:
+    """Measure a mask, without its image.
+
+    Parameters
+    ----------
+    mask
+        (H, W) bool with at least one True.
+
+    Returns
+    -------
+    Form
+
+    Examples
+    --------
+    >>> mask = np.zeros((40, 40), bool)
+    >>> mask[10:30, 5:35] = True
+    >>> measure_form(mask)
+    Form(areas=(600,), thickness=20.0, simple=True)
+    """
     drawn = mask.astype(np.uint8)
     _, _, stats, _ = cv2.connectedComponentsWithStats(drawn, connectivity=8)
     areas = tuple(sorted((int(row[cv2.CC_STAT_AREA]) for row in stats[1:]), reverse=True))
     framed = np.pad(drawn, 1)  # the image's edge is a border as well
     thickness = 2 * float(cv2.distanceTransform(framed, cv2.DIST_L2, 5).max())
-    rank, shift, gain = _compare_places(_unusualness(grey), drawn)
-    return Outline(areas, thickness, _is_simple(drawn), rank, shift, gain)
+    return Form(areas, thickness, _is_simple(drawn))
 
 
 def _unusualness(grey: NDArray[np.float32]) -> NDArray[np.float32]:

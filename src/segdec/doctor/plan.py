@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Collection, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +24,8 @@ _EPOCHS = (50, 150)
 _SMALL_IMAGE = 512 * 512
 _FEW_ITEMS = 60
 """Below so many defective items each of them is needed as test and as training data: folds."""
+_LONG = 1000
+"""Megapixels of a training from which compiling pays: prototypes saved half a second of each or more."""
 _MANY_SIMPLE = 0.5
 _VANISHING = 0.1
 
@@ -73,6 +75,14 @@ class Plan:
             tree.setdefault(section, {})[name] = choice.value
         return tree
 
+    def without(self, keys: Collection[str]) -> Plan:
+        """Return the plan without the settings that were chosen elsewhere."""
+        return replace(self, choices=tuple(choice for choice in self.choices if choice.key not in keys))
+
+    def as_tree(self) -> dict[str, Any]:
+        """Return everything as plain values, for JSON."""
+        return {"settings": self.settings(), **asdict(self)}
+
     def lines(self) -> list[str]:
         """Return the plan in words."""
         lines = [
@@ -83,13 +93,15 @@ class Plan:
         return [*lines, *(f"advice: {text}" for text in self.advice)]
 
 
-def make_plan(measured: Measured) -> Plan:
+def make_plan(measured: Measured, *, can_compile: bool = False) -> Plan:
     """Plan the training.
 
     Parameters
     ----------
     measured
-        Of `segdec.doctor.examine`.
+        Of `segdec.doctor.examine`, or of the training part alone.
+    can_compile
+        True lets the plan compile the network for long trainings: the machine that trains can do it.
 
     Returns
     -------
@@ -97,6 +109,8 @@ def make_plan(measured: Measured) -> Plan:
         Its settings are valid: `segdec.config.load_config` takes them.
     """
     choices = [*_data(measured), *_loss(measured), *_train(measured)]
+    if can_compile:
+        choices += _compile(measured)
     plan = Plan(tuple(choices), tuple(_advice(measured)))
     parse_config(plan.settings(), "the plan")
     return plan
@@ -117,8 +131,7 @@ def write_plan(plan: Plan, path: Path) -> None:
     OutputError
         If it cannot be written.
     """
-    tree = {"settings": plan.settings(), **asdict(plan)}
-    atomic_write(path, (json.dumps(tree, indent=1, ensure_ascii=False) + "\n").encode())
+    atomic_write(path, (json.dumps(plan.as_tree(), indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def read_plan(path: Path) -> dict[str, Any]:
@@ -162,14 +175,12 @@ def _data(measured: Measured) -> Sequence[Choice]:
             list(measured.image_size),
             "shrunk so that a step stays affordable" if smaller else "as they are, in multiples of 8",
             f"the images are {height} x {width} in the median",
-        ),
-        Choice(
-            "data.channels",
-            1 if measured.grey else 3,
-            "the network takes what there is",
-            "all images are grey" if measured.grey else "there are images in colour",
-        ),
+        )
     ]
+    if measured.grey is not None:
+        colours = "all images are grey" if measured.grey else "there are images in colour"
+        channels = 1 if measured.grey else 3
+        choices.append(Choice("data.channels", channels, "the network takes what there is", colours))
     if measured.thickness is not None:
         missing = STRIDE - measured.thickness
         # an odd side grows a mask alike to every side
@@ -182,14 +193,14 @@ def _data(measured: Measured) -> Sequence[Choice]:
                 f"the masks are {measured.thickness:.1f} px thick in the median, a cell is {STRIDE} px",
             )
         )
-    if not measured.published and measured.defective_items < _FEW_ITEMS:
+    if not measured.divided and measured.defective_items < _FEW_ITEMS:
         folds = 3 if measured.defective_items >= 9 else 0
         reason = "each is needed for training and for judging" if folds else "too few even for folds"
         items = f"{measured.defective_items} items have a defect"
         choices.append(Choice("data.folds", folds, reason, items))
         if folds:
             choices.append(Choice("data.fold", 0, "the others follow with --fold 1 and --fold 2", items))
-    if measured.together and not measured.published:
+    if measured.together and not measured.divided:
         choices.append(
             Choice(
                 "data.together",
@@ -203,8 +214,11 @@ def _data(measured: Measured) -> Sequence[Choice]:
 
 def _loss(measured: Measured) -> Sequence[Choice]:
     if measured.simple is None:
-        words = "no masks"
-        return [Choice("loss.delta", 1.0, "only the decision can be taught", words)]
+        words = "no mask of a defect"
+        return [
+            Choice("loss.balance", "decision", "only the decision can be taught", words),
+            Choice("train.gradient_adjustment", False, "or the first stage would learn nothing", words),
+        ]
     rough = measured.simple >= _MANY_SIMPLE
     words = f"{100 * measured.simple:.0f} % of the masks are boxes or ellipses"
     centre = (
@@ -224,7 +238,7 @@ def _loss(measured: Measured) -> Sequence[Choice]:
 
 def _train(measured: Measured) -> Sequence[Choice]:
     low, high = _EPOCHS
-    epochs = min(high, max(low, 10 * round(_VIEWS / max(1, measured.defective) / 10)))
+    epochs = _epochs(measured)
     pixels = math.prod(measured.image_size)
     small = pixels <= _SMALL_IMAGE and measured.defective >= 50
     return [
@@ -250,13 +264,32 @@ def _train(measured: Measured) -> Sequence[Choice]:
     ]
 
 
+def _epochs(measured: Measured) -> int:
+    low, high = _EPOCHS
+    return min(high, max(low, 10 * round(_VIEWS / max(1, measured.defective) / 10)))
+
+
+def _compile(measured: Measured) -> Sequence[Choice]:
+    from segdec.sampling import images_of_epoch
+
+    images = _epochs(measured) * images_of_epoch(measured.defective, measured.images - measured.defective)
+    megapixels = math.prod(measured.image_size) / 1e6
+    if images * megapixels < _LONG:
+        return []
+    words = f"{images} images of {megapixels:.2f} megapixels on a CPU with a C++ compiler"
+    reason = "each step gains, and so many regain the minute or two that compiling takes"
+    return [Choice("train.compile", True, reason, words)]
+
+
 def _advice(measured: Measured) -> list[str]:
     advice = []
+    if measured.defective and not measured.masked:
+        advice.append("mark the defects of some images, if only roughly: it helps the decision, too")
     if measured.vanishing is not None and measured.vanishing >= _VANISHING:
         advice.append(
             f"{100 * measured.vanishing:.0f} % of the defects vanish at this image_size: cut the images into"
             " tiles before, or choose a larger data.image_size"
         )
-    if measured.published and measured.together:
+    if measured.divided and measured.together:
         advice.append("the published parts may divide twins: quote a second result with data.together, too")
     return advice

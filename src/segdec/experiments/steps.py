@@ -9,11 +9,11 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdec.config import Config, load_config
+from segdec.config import STRIDE, Config, load_config
 from segdec.data import make_split, open_dataset
 from segdec.experiments.jobs import Job
 from segdec.experiments.tables import Row
-from segdec.runtime import choose_context, choose_precision, device_type, require_torch
+from segdec.runtime import require_torch, wait_for_device
 from segdec.types import Dataset
 
 _WARM_UP, _TIMED = 1, 3
@@ -112,12 +112,15 @@ def efforts(
 
 def _count_steps(job: Job, opened: dict[Path, Dataset]) -> int:
     """Count the optimiser steps of one training; ``opened`` keeps data sets from being read twice."""
+    require_torch()
+    from segdec.sampling import images_of_epoch
+
     data = job.config.data
     if job.data not in opened:
         opened[job.data] = open_dataset(job.data, data)
     train = make_split(opened[job.data], data, job.seed).train
     positives = sum(sample.label for sample in train)
-    images = positives + min(positives, len(train) - positives)
+    images = images_of_epoch(positives, len(train) - positives)
     return job.config.train.epochs * (images // job.config.train.batch_size)
 
 
@@ -157,38 +160,25 @@ def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, fl
 
 
 def _time_step(config: Config) -> float:
+    """Return the seconds of a step on made-up values, the median of a few."""
     import torch
 
-    from segdec.losses import decision_loss, segmentation_loss
-    from segdec.network import build_network, to_channels_last
+    from segdec.data.loader import Batch
+    from segdec.step import make_learner, take_step
 
-    precision = choose_precision(config.train.precision)
-    network = build_network(
-        config.network,
-        0,
-        0.0 if config.train.gradient_adjustment else 1.0,
-        choose_context(config.train.context, config.network, precision),
-    )
-    to_channels_last(network)
-    device = device_type()
-    network.to(device)
-    optimizer = torch.optim.SGD(network.parameters(), lr=1e-6)
-    size, batch = config.data.image_size, config.train.batch_size
+    size, count = config.data.image_size, config.train.batch_size
     if size is None:
         raise ValueError("data.image_size must be set before a step is timed")
-    image = torch.rand(batch, config.network.in_channels, *size, device=device)
-    image = image.to(memory_format=torch.channels_last)
-    kinds = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
+    # whole batches, and no weight that grows beyond all bounds on noise
+    train = config.train.model_copy(update={"accumulate": 1, "learning_rate": 1e-6})
+    learner = make_learner(config.model_copy(update={"train": train}))
+    cells = torch.zeros(count, 1, size[0] // STRIDE, size[1] // STRIDE)
+    image = torch.rand(count, config.network.in_channels, *size)
+    batch = Batch(image, cells, torch.ones_like(cells), torch.zeros(count, 1), torch.arange(count))
     times = []
     for _ in range(_WARM_UP + _TIMED):
         began = time.perf_counter()
-        with torch.autocast(device, kinds[precision], enabled=precision != "fp32"):
-            seg_logits, dec_logits = network(image)
-        seg_loss = segmentation_loss(seg_logits, torch.zeros_like(seg_logits), torch.ones_like(seg_logits))
-        loss = seg_loss + decision_loss(dec_logits, torch.zeros_like(dec_logits))
-        loss.sum().backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        optimizer.zero_grad()
-        float(loss.sum())  # waits for the device
+        take_step(learner, batch, 1.0, 1.0)
+        wait_for_device()
         times.append(time.perf_counter() - began)
     return statistics.median(times[_WARM_UP:])

@@ -12,6 +12,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from segdec.intervals import percent
 from segdec.score_axis import logit_ticks, to_logit
 
 WIDTH, HEIGHT = 440, 290
@@ -81,7 +82,7 @@ class Axis:
 
     def _text(self, value: float) -> str:
         if self.percent:
-            return f"{100 * value:.4g} %"
+            return percent(value, exact=True)
         return f"{value:.7g}" if abs(value) < 1e5 else f"{value:.0e}".replace("e+0", "e")
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from segdec.errors import ModelError
+from segdec.intervals import round_up
 from segdec.model_card import ModelCard
 from segdec.model_io import read_model
 from segdec.report.text import percent, plural, table
@@ -74,7 +75,7 @@ def read_origin(folder: Path) -> Origin:
 def describe(origin: Origin) -> str:
     """Lay out what a folder says, as HTML."""
     card, meta = origin.card, origin.meta
-    trained = card.trained
+    trained, made = card.trained, card.calibration
     facts: dict[str, object] = {
         "trained": f"{trained.date}, {_epochs(trained.epoch)}, seed {_known(trained.seed)}",
         "data": f"{meta.get('data', 'not known')} ({trained.dataset or 'layout not known'})",
@@ -85,6 +86,9 @@ def describe(origin: Origin) -> str:
         "input": f"{card.image_size[0]} × {card.image_size[1]} pixels, {_channels(card.channels)}",
         "threshold": f"{score_text(card.threshold)}, from {card.threshold_from}",
         "pixel threshold": score_text(card.pixel_threshold),
+        "review threshold": None
+        if made is None or made.review_threshold is None
+        else score_text(made.review_threshold),
         "calibration": _calibration(card),
         "commit": trained.commit,
         "versions": ", ".join(f"{name} {version}" for name, version in card.versions.items()),
@@ -122,8 +126,9 @@ def _calibration(card: ModelCard) -> str:
     made = card.calibration
     if made is None:
         return ""
+    escape, overkill = (percent(round_up(bound)) for bound in (made.escape_bound, made.overkill_bound))
     return (
         f"{made.date}, {made.defective} defective and {made.good} good {made.items}: escapes at most"
-        f" {percent(made.escape_bound)}, overkill at most {percent(made.overkill_bound)} at"
-        f" {percent(made.confidence)} confidence; {made.method}; data {made.data_hash}"
+        f" {escape}, overkill at most {overkill} at {percent(made.confidence)} confidence; {made.method};"
+        f" data {made.data_hash}"
     )

@@ -90,7 +90,7 @@ def to_html(evaluation: Evaluation, origins: Sequence[Origin] = (), data: Path |
         _section("What was decided wrongly", sections.mistakes(evaluation)),
         sections.skipped(evaluation),
         _section("Training", _grid(curves)) if curves else "",
-        _section("Origin", "".join(describe(origin) for origin in origins)) if origins else "",
+        _section("Origin", "".join(map(describe, origins)) + sections.hashes(evaluation)) if origins else "",
     ]
     return (
         '<!doctype html>\n<html lang="en"><head><meta charset="utf-8">'

@@ -34,7 +34,8 @@ def summary(evaluation: Evaluation) -> str:
         f" decided at {_thresholds(evaluation)}.",
         *_doubts(evaluation, word),
     ]
-    text = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    warnings = [f'<p class="warning">{escape(line)}</p>' for line in evaluation.judged.warnings()]
+    text = "".join([*warnings, *(f"<p>{escape(line)}</p>" for line in lines)])
     return f'{text}<div class="tiles">{"".join(tiles)}</div>{_figures(evaluation)}'
 
 
@@ -139,6 +140,12 @@ def skipped(evaluation: Evaluation) -> str:
     return f"<h2>Not judged</h2>{table(['image', 'why'], rows, 'pairs')}{more}"
 
 
+def hashes(evaluation: Evaluation) -> str:
+    """Name the data that were judged by their hashes; empty where these are not known."""
+    rows = [[escape(part), value] for part, value in evaluation.judged.data_hashes.items()]
+    return f"<h3>Hash of the judged data</h3>{table([], rows, 'pairs')}" if rows else ""
+
+
 def item_word(evaluation: Evaluation) -> str:
     """Return what an item is here: a "part" of several images, or an "image"."""
     return "image" if all(row.group == row.name for row in evaluation.rows) else "part"
@@ -181,11 +188,17 @@ def _doubts(evaluation: Evaluation, word: str) -> list[str]:
 
 
 def _thresholds(evaluation: Evaluation) -> str:
-    values = evaluation.thresholds
+    values, review = evaluation.thresholds, evaluation.review_thresholds
     if len(values) == 1:
-        (value,) = values.values()
-        return f"the model's threshold, {score_text(value)}"
-    return "each fold's own threshold (" + ", ".join(f"{k}: {score_text(v)}" for k, v in values.items()) + ")"
+        ((part, value),) = values.items()
+        person = f", and left to a person from {score_text(review[part])}" if part in review else ""
+        return f"the model's threshold, {score_text(value)}{person}"
+    each = (
+        f"{fold}: {score_text(value)}"
+        + (f" (review from {score_text(review[fold])})" if fold in review else "")
+        for fold, value in values.items()
+    )
+    return f"each fold's own threshold ({', '.join(each)})"
 
 
 def _figures(evaluation: Evaluation) -> str:

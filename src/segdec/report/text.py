@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from html import escape
 
+from segdec import intervals
 from segdec.intervals import Interval
 from segdec.metrics import Metric
 
@@ -12,14 +13,14 @@ NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def percent(share: float) -> str:
-    """Write a share as a percentage, without a line break before the sign.
+    """Write a share as `segdec.intervals.percent` does, without a line break before the sign.
 
     Examples
     --------
-    >>> [percent(share).replace(NO_BREAK, " ") for share in (0.00431, 0.125, 1)]
-    ['0.43 %', '12.5 %', '100 %']
+    >>> percent(0.125) == f"12.5{NO_BREAK}%"
+    True
     """
-    return f"{100 * share:{'.2g' if share < 0.01 else '.3g'}}{NO_BREAK}%"
+    return intervals.percent(share).replace(" ", NO_BREAK)
 
 
 def interval_text(interval: Interval) -> str:

@@ -1,0 +1,122 @@
+"""What a plan is made from: of a whole data set that was looked at, or, cheaply, of the training part."""
+
+from __future__ import annotations
+
+import statistics
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from segdec.data.scan import map_in_threads
+from segdec.doctor.findings import Measured
+from segdec.doctor.masks import FEW_CELLS, count_cells
+from segdec.doctor.outline import Form, measure_form
+from segdec.errors import DataError, ImageError
+from segdec.imaging import DEFECT, read_image_size, read_marks
+from segdec.runs import fitting_size
+from segdec.types import ImageSize, Sample
+
+
+class Seen(NamedTuple):
+    """What a plan needs to know of one image.
+
+    Attributes
+    ----------
+    sample
+        Which one.
+    size
+        (height, width) in pixels.
+    form
+        Of its mask; None without a defect's mask.
+    """
+
+    sample: Sample
+    size: ImageSize
+    form: Form | None
+
+
+def measure(
+    seen: Sequence[Seen],
+    image_size: ImageSize,
+    *,
+    grey: bool | None,
+    divided: bool,
+    together: tuple[tuple[str, ...], ...] = (),
+) -> Measured:
+    """Sum up what was seen of single images.
+
+    Parameters
+    ----------
+    seen
+        At least one image.
+    image_size, grey, divided, together
+        As in `Measured`.
+
+    Returns
+    -------
+    Measured
+    """
+    masked = [(each, each.form) for each in seen if each.form is not None]
+    scaled = [
+        form.thickness * min(image_size[0] / each.size[0], image_size[1] / each.size[1])
+        for each, form in masked
+    ]
+    samples = [each.sample for each in seen]
+    count = len(masked)
+    small = sum(count_cells(form, each.size, image_size) < FEW_CELLS for each, form in masked)
+    return Measured(
+        images=len(seen),
+        defective=sum(sample.label for sample in samples),
+        masked=count,
+        items=len({sample.group or sample.name for sample in samples}),
+        defective_items=len({sample.group or sample.name for sample in samples if sample.label}),
+        size=(
+            round(statistics.median(each.size[0] for each in seen)),
+            round(statistics.median(each.size[1] for each in seen)),
+        ),
+        grey=grey,
+        image_size=image_size,
+        thickness=statistics.median(scaled) if count else None,
+        simple=sum(form.simple for _, form in masked) / count if count else None,
+        vanishing=small / count if count else None,
+        divided=divided,
+        together=together,
+    )
+
+
+def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | None = None) -> Measured:
+    """Measure what the plan of a training needs, from headers and masks alone: no image is decoded.
+
+    Parameters
+    ----------
+    samples
+        The training part. What cannot be read is passed over: training says so itself.
+    image_size
+        (height, width) that the network will see; None chooses it.
+
+    Returns
+    -------
+    Measured
+        ``grey`` is None, ``divided`` true.
+
+    Raises
+    ------
+    DataError
+        If no image can be read.
+    """
+    looks = list(map_in_threads(_try_to_see, samples))
+    seen = [look for look in looks if isinstance(look, Seen)]
+    if not seen:
+        reason = next((str(look) for look in looks), "there are none")
+        raise DataError(f"no image of the training part can be read: {reason}")
+    return measure(seen, image_size or fitting_size([each.size for each in seen]), grey=None, divided=True)
+
+
+def _try_to_see(sample: Sample) -> Seen | ImageError:
+    try:
+        size = read_image_size(sample.image)
+        if sample.mask is None or not sample.label:
+            return Seen(sample, size, None)
+        mask = read_marks(sample.mask, size) >= DEFECT
+    except ImageError as error:
+        return error
+    return Seen(sample, size, measure_form(mask) if mask.any() else None)
