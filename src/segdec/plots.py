@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -248,6 +248,64 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     axes.set_xlim(low - room, high + room)
     axes.grid(axis="x", color=FAINT, alpha=0.3, linewidth=0.6)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
+    return _png(figure)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a curve.
+
+    Attributes
+    ----------
+    x, y, spread
+        The spread reaches that far up and down.
+    """
+
+    x: float
+    y: float
+    spread: float
+
+
+def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, x: str, y: str) -> bytes:
+    """Draw several curves over the same axis.
+
+    Parameters
+    ----------
+    curves
+        Name -> points from left to right.
+    title, x, y
+        Of the picture and of its axes.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    figure = _new_figure(8.5, 5.0)
+    axes = figure.subplots()
+    _frame(axes, title, x, y)
+    colours = (FAINT, DEFECT, GOOD, INK)
+    for number, (name, points) in enumerate(curves.items()):
+        axes.errorbar(
+            [point.x for point in points],
+            [point.y for point in points],
+            yerr=[point.spread for point in points],
+            color=colours[number % len(colours)],
+            marker="o",
+            markersize=5,
+            linewidth=1.6,
+            elinewidth=1,
+            capsize=3,
+            label=_drawable(name),
+        )
+    axes.autoscale()
+    axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
+    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
     return _png(figure)
 
 

@@ -7,12 +7,13 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from segdec.experiments.curve import find_curves, to_curve_csv, to_points
 from segdec.experiments.lines import Line, Race, Spread, race, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
 from segdec.experiments.tables import Table
 from segdec.files import atomic_write
-from segdec.plots import Interval, draw_intervals
+from segdec.plots import Interval, draw_intervals, draw_trends
 
 SIGNIFICANT = 0.05
 """p below this earns a mark."""
@@ -56,7 +57,8 @@ def write_report(table: Table, out: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        NAME.md, NAME.csv, NAME-runs.csv and NAME.png.
+        NAME.md, NAME.csv, NAME-runs.csv and NAME.png, and NAME-curve.csv and NAME-curve.png of a table whose
+        rows are points of curves.
 
     Raises
     ------
@@ -84,6 +86,11 @@ def write_report(table: Table, out: Path) -> list[Path]:
     }
     if intervals:
         contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, "AP in per cent")
+    if curves := find_curves(lines, out):
+        contents[f"{table.name}-curve.csv"] = to_curve_csv(curves).encode()
+        contents[f"{table.name}-curve.png"] = draw_trends(
+            {curve.name: to_points(curve) for curve in curves}, table.title, "masks", "AP in per cent"
+        )
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]
