@@ -230,9 +230,8 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     )
     axes.set_yticks([])
     for place, one in zip(places, intervals, strict=True):
-        name = one.name if len(one.name) <= _LONGEST_NAME else one.name[: _LONGEST_NAME - 1] + "…"
         axes.annotate(
-            _drawable(name),
+            _shortened(one.name),
             (0.01, place),
             (0, 6),
             xycoords=axes.get_yaxis_transform(),
@@ -266,15 +265,15 @@ class Point:
     spread: float
 
 
-def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, x: str, y: str) -> bytes:
+def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x: str, y: str) -> bytes:
     """Draw several curves over the same axis.
 
     Parameters
     ----------
     curves
         Name -> points from left to right.
-    title, x, y
-        Of the picture and of its axes.
+    title, note, x, y
+        Of the picture, below its title, and of its axes.
 
     Returns
     -------
@@ -301,12 +300,20 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, x: str, y: st
             linewidth=1.6,
             elinewidth=1,
             capsize=3,
-            label=_drawable(name),
+            label=_shortened(name),
         )
     axes.autoscale()
     axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
-    axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="lower right")
+    if note:
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=22)
+        axes.annotate(_shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
+    figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
     return _png(figure)
+
+
+def _shortened(name: str) -> str:
+    return _drawable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
 
 
 def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> None:

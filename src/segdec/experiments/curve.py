@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from segdec.experiments.lines import Line
-from segdec.plots import Point
+from segdec.plots import Point, draw_trends
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,12 +21,15 @@ class Curve:
     Attributes
     ----------
     name
-        As in `Row.curves`, with what ``--set`` changed behind it.
+        As in `Row.curves`.
+    variant
+        What ``--set`` changed.
     points
         (line, masks), from few masks to many; only lines with a figure.
     """
 
     name: str
+    variant: str
     points: tuple[tuple[Line, int], ...]
 
 
@@ -52,18 +55,42 @@ def find_curves(lines: Sequence[Line], out: Path) -> list[Curve]:
                 point = (line, line.row.masks or _all_masks(line, out))
                 found.setdefault((line.variant, name), []).append(point)
     return [
-        Curve(name + variant, tuple(sorted(points, key=lambda point: point[1])))
+        Curve(name, variant, tuple(sorted(points, key=lambda point: point[1])))
         for (variant, name), points in sorted(found.items(), key=lambda each: each[0][0])
     ]
 
 
-def to_points(curve: Curve) -> list[Point]:
-    """Return what to draw of a curve."""
-    return [
-        Point(masks, line.ap.mean, line.ap.deviation or 0.0)
-        for line, masks in curve.points
-        if line.ap.mean is not None
-    ]
+def draw(curves: Sequence[Curve], title: str) -> bytes:
+    """Draw curves.
+
+    Parameters
+    ----------
+    curves
+        From `find_curves`.
+    title
+        Of the picture. What ``--set`` changed is added; with several variants it stands in the legend.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    variants = {curve.variant for curve in curves}
+    one = variants.pop() if len(variants) == 1 else ""
+    points = {
+        curve.name + curve.variant.removeprefix(one): [
+            Point(masks, line.ap.mean, line.ap.deviation or 0.0)
+            for line, masks in curve.points
+            if line.ap.mean is not None
+        ]
+        for curve in curves
+    }
+    return draw_trends(points, title, one.replace("+", "  ").strip(), "masks", "AP in per cent")
 
 
 def to_curve_csv(curves: Sequence[Curve]) -> str:
@@ -86,7 +113,9 @@ def to_curve_csv(curves: Sequence[Curve]) -> str:
         for line, masks in curve.points:
             deviation = "" if line.ap.deviation is None else f"{line.ap.deviation:.4f}"
             places = (" ".join(map(str, line.seeds)), " ".join(line.folds))
-            writer.writerow([curve.name, masks, f"{line.ap.mean:.4f}", deviation, *places, line.name])
+            writer.writerow(
+                [curve.name + curve.variant, masks, f"{line.ap.mean:.4f}", deviation, *places, line.name]
+            )
     return stream.getvalue()
 
 

@@ -7,13 +7,13 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from segdec.experiments.curve import find_curves, to_curve_csv, to_points
+from segdec.experiments.curve import draw, find_curves, to_curve_csv
 from segdec.experiments.lines import Line, Race, Spread, race, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
 from segdec.experiments.tables import Table
 from segdec.files import atomic_write
-from segdec.plots import Interval, draw_intervals, draw_trends
+from segdec.plots import Interval, draw_intervals
 
 SIGNIFICANT = 0.05
 """p below this earns a mark."""
@@ -88,9 +88,7 @@ def write_report(table: Table, out: Path) -> list[Path]:
         contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, "AP in per cent")
     if curves := find_curves(lines, out):
         contents[f"{table.name}-curve.csv"] = to_curve_csv(curves).encode()
-        contents[f"{table.name}-curve.png"] = draw_trends(
-            {curve.name: to_points(curve) for curve in curves}, table.title, "masks", "AP in per cent"
-        )
+        contents[f"{table.name}-curve.png"] = draw(curves, table.title)
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]
@@ -224,7 +222,8 @@ def _what_is_missing(table: Table, line: Line) -> list[str]:
     if not line.runs and not line.failed and not line.unused:
         return [f"not run; `segdec reproduce {table.name} --data DIR --rows {line.row.name}`"]
     if line.failed:
-        notes.append(f"{line.failed} trainings failed, as their loss was no longer finite")
+        whose = "their loss" if line.row.after is None else "their loss, or that of the run before,"
+        notes.append(f"{line.failed} trainings failed, as {whose} was no longer finite")
     if line.unused:
         notes.append(f"{line.unused} runs of seeds that do not have all the folds yet")
     return notes
