@@ -196,7 +196,7 @@ def _lost(dataset: Dataset) -> Iterator[str]:
 
 
 def _write_folder(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
-    names = _short_names(dataset)
+    names = short_names(dataset)
     for sample in dataset:
         base = folder / sample.part if sample.part and _has_parts(dataset) else folder
         name = names[sample.image]
@@ -224,7 +224,7 @@ def write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> N
     folder
         To write into.
     """
-    names = _short_names(dataset)
+    names = short_names(dataset)
     kinds = sorted({_category(item) for sample in dataset for item in _items(sample)})
     categories = {name: place for place, name in enumerate(kinds, 1)}
     images: list[dict[str, Any]] = []
@@ -314,10 +314,19 @@ def _has_parts(dataset: Dataset) -> bool:
     return all(sample.part for sample in dataset)
 
 
-def _short_names(dataset: Dataset) -> dict[Path, Path]:
+def short_names(dataset: Dataset) -> dict[Path, Path]:
     """Name the images below their new folder: as before, without folders that only sort them.
 
-    No two names are alike but for their ending, as masks are found by it; and none ends like a mask's.
+    Parameters
+    ----------
+    dataset
+        Its samples and unlabelled images.
+
+    Returns
+    -------
+    dict
+        Image -> name. No two names are alike but for their ending, as masks are found by it; and none ends
+        like a mask's.
     """
     base = dataset.root if dataset.root.is_dir() else dataset.root.parent
     old = {sample.image: sample.name for sample in dataset}

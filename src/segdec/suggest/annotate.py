@@ -12,13 +12,13 @@ import json
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, fields
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import Any
 
 import cv2
 import numpy as np
 
-from segdec.data.convert import refuse_existing, write_coco, write_whole
+from segdec.data.convert import refuse_existing, short_names, write_coco, write_whole
 from segdec.errors import ConfigError
 from segdec.predict import Predictor
 from segdec.suggest.choose import Suggestion
@@ -191,13 +191,14 @@ def write_labelme(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -
         To write into; names with folders in them are joined by "-".
     """
     taken: set[str] = set()
+    names = short_names(dataset)
     for sample in dataset:
         shapes = sample.mask.items if isinstance(sample.mask, Shapes) else ()
         flag = {"defect": True}
-        _write_one(folder, _flat(sample.name, taken), sample.image, sizes[sample.name], shapes, flag)
+        _write_one(folder, _flat(names[sample.image], taken), sample.image, sizes[sample.name], shapes, flag)
     for path in dataset.unlabelled:
         flag = {"unknown": True}
-        _write_one(folder, _flat(path.name, taken), path, sizes[str(path)], (), flag)
+        _write_one(folder, _flat(names[path], taken), path, sizes[str(path)], (), flag)
 
 
 def _write_list(ranking: Ranking, path: Path) -> None:
@@ -236,10 +237,9 @@ def _shapes(prediction: Prediction) -> tuple[Shape, ...]:
     return tuple(Shape(Polygon(outline(region)), origin="the score map") for region in regions)
 
 
-def _flat(name: str, taken: set[str]) -> str:
+def _flat(path: Path, taken: set[str]) -> str:
     """Return a name without folders whose LabelMe file is no other's."""
-    path = PurePosixPath(name)
-    stem = "-".join((*path.parts[:-1], path.stem)).replace("\\", "-").replace(":", "-")
+    stem = "-".join((*path.parts[:-1], path.stem))
     free, count = stem, 1
     while free.lower() in taken:
         count += 1
