@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from segdec.cli import main
-from segdec.config import DataConfig, NetworkConfig
+from segdec.config import Config, DataConfig, NetworkConfig, dump_toml
 from segdec.data import open_dataset
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.imaging import find_regions, read_mask, write_image
@@ -104,6 +104,32 @@ def test_images_of_the_training_are_left_out_unless_only_their_label_was_known(t
     assert "defect/3.png" in [one.name for one in suggest(model, parts, 99).suggestions]
     with pytest.raises(DataError, match=r"all 6 images in .* took part in the training; name the whole data"):
         suggest(make_model(tmp_path / "other", tuple(folder.rglob("*.png"))), folder)
+
+
+def make_run(folder: Path, data: Path, train: list[str], test: list[str]) -> Path:
+    """Make what is left of a run: its settings, split and model."""
+    make_model(folder / "model")
+    weak = [name for name in train + test if name.startswith("defect/") and "2" not in name]
+    split = {"origin": "by hand", "train": train, "val": [], "test": test, "weak": weak}
+    meta = {"data": str(data.resolve()), "data_hash": "", "layout": "good-defect"}
+    (folder / "config.toml").write_text(dump_toml(Config()))
+    (folder / "split.json").write_text(json.dumps(split))
+    (folder / "meta.json").write_text(json.dumps(meta))
+    return folder
+
+
+def test_of_the_runs_own_data_only_the_training_part_is_chosen_from(tmp_path, parts, folder):
+    train, test = ["good/0.png", "defect/2.png", "defect/3.png"], ["good/1.png", "defect/4.png"]
+    run = make_run(tmp_path / "run", parts, train, test)
+    ranking = suggest(run, parts, 99)
+    assert sorted(one.name for one in ranking.suggestions) == ["defect/3.png", "unlabelled/5.png"]
+    assert ranking.left_out == {"defect/4.png": "it stands in the test part of the run's split"}
+    # a copy is other data: nobody knows that its parts are the same
+    shutil.copytree(parts, tmp_path / "copy")
+    assert len(suggest(run, tmp_path / "copy", 99).suggestions) == 3
+    shutil.rmtree(parts)
+    assert suggest(run, folder, 1).candidates == 6, "the run's own data are not needed for a folder"
+    assert suggest(run, tmp_path / "copy", 1).candidates == 3
 
 
 def test_what_cannot_be_read_is_listed_and_the_others_are_ranked(tmp_path, folder):

@@ -131,9 +131,8 @@ def plan(
             for fold in _choose_folds(row, folds, chosen):
                 place, fold_settings = _place(root, fold)
                 before = (*row.settings, *own, *fold_settings, f"train.seed={seed}")
-                words = f"segdec reproduce {table.name} --data DIR --rows {row.name}"
                 previous = next((one for one in chosen if one.name == row.after), None)
-                job = _job(row, previous, fold, seed, place, out, (before, settings), words)
+                job = _job(row, previous, fold, seed, place, out, (before, settings), table.name)
                 # rows that are the same experiment share their runs: the first stands for all
                 jobs.setdefault(job.folder, job)
     return list(jobs.values())
@@ -147,7 +146,7 @@ def _job(
     data: Path,
     out: Path,
     settings: tuple[Sequence[str], Sequence[str]],
-    words: str,
+    table: str,
 ) -> Job:
     own, given = settings
     config = load_config(row.data, (*own, *given))
@@ -158,6 +157,7 @@ def _job(
     )
     folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
     after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
+    words = f"segdec reproduce {table} --data DIR --rows {row.name}"
     command = " ".join([f"{words} --folds {fold} --seeds {seed}", *(f"--set '{one}'" for one in given)])
     return Job(row, variant, fold, seed, data, folder, config, command, after)
 

@@ -7,14 +7,14 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segdec.config import DataConfig
+from segdec.config import DataConfig, load_config
 from segdec.data import open_dataset
 from segdec.data.open import LAYOUTS
 from segdec.data.scan import list_images, map_in_threads, name_below
 from segdec.errors import DataError
 from segdec.model_io import read_hashes
-from segdec.runs import Run, open_run
-from segdec.types import Dataset, Sample
+from segdec.runs import open_run
+from segdec.types import Dataset, Part, Sample, Split
 
 _TRAINED = "it took part in the training"
 
@@ -81,11 +81,11 @@ def find_pool(model: Path, source: Path) -> Pool:
     ModelError
         If the folder holds no model.
     """
-    run = open_run(model) if (model / "config.toml").exists() else None
     seen = read_hashes(model) or frozenset()
     if any(layout.looks_like(source) for layout in LAYOUTS):
-        config = run.config.data if run is not None else DataConfig()
-        pool = _of_dataset(open_dataset(source, config, one_class=True), run, seen)
+        recipe = model / "config.toml"
+        config = load_config(recipe).data if recipe.exists() else DataConfig()
+        pool = _of_dataset(open_dataset(source, config, one_class=True), _own_split(model, source), seen)
     else:
         pool = _of_folder(source, seen)
     if not pool.candidates:
@@ -113,10 +113,22 @@ def pool_of(samples: Iterable[Sample]) -> Pool:
     )
 
 
-def _of_dataset(dataset: Dataset, run: Run | None, seen: frozenset[str]) -> Pool:
-    parts: dict[str, str] = {}
-    if run is not None and run.meta["data"] == str(dataset.root.resolve()):
-        parts = {sample.name: part for part in ("val", "test") for sample in run.split.part(part)}
+def _own_split(model: Path, source: Path) -> Split | None:
+    """Return the split of a run if the data set is the one that it was trained on."""
+    if not (model / "config.toml").exists():
+        return None
+    try:
+        run = open_run(model, data=source)
+    except DataError:
+        return None  # its images are others
+    return run.split if run.meta["data"] == str(source.resolve()) else None
+
+
+def _of_dataset(dataset: Dataset, split: Split | None, seen: frozenset[str]) -> Pool:
+    parts: dict[str, Part] = {}
+    if split is not None:
+        others: tuple[Part, ...] = ("val", "test")
+        parts = {sample.name: part for part in others for sample in split.part(part)}
     labelled = pool_of(sample for sample in dataset if sample.name not in parts)
     left_out = {
         sample.name: f"it stands in the {parts[sample.name]} part of the run's split"
