@@ -44,12 +44,9 @@ class Ranking:
         """Say it for people."""
         lines = [f"{len(self.suggestions)} of {self.candidates} images, the most useful first:"]
         lines += [f"{one.rank:>4}  {one.gain:.2f}  {one.name}: {one.why}" for one in self.suggestions]
-        for what, names in (
-            ("are no candidates", self.left_out),
-            ("could not be used", self.unreadable),
-        ):
+        for what, names in (("left out", self.left_out), ("could not be used", self.unreadable)):
             if names:
-                lines.append(f"{len(names)} images {what}:")
+                lines.append(f"{what}: {len(names)}")
                 lines += [f"  {name}: {reason}" for name, reason in list(names.items())[:_LISTED]]
                 lines += [f"  and {len(names) - _LISTED} more"] if len(names) > _LISTED else []
         return lines
