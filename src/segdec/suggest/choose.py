@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdec.errors import ConfigError
+from segdec.score_axis import score_text
 from segdec.suggest.measure import Measured
 
 _CONSTANT = 1e-4
@@ -142,8 +143,8 @@ def _suggestion(rank: int, one: Measured, novelty: float, likeness: str) -> Sugg
 
 
 def _why(one: Measured) -> str:
-    score, peak = f"score {one.score:.3g}", f"peak {one.peak:.3g}"
-    of_score, of_peak = f"threshold {one.threshold:.3g}", f"threshold {one.pixel_threshold:.3g}"
+    score, peak = f"score {score_text(one.score, 3)}", f"peak {score_text(one.peak, 3)}"
+    of_score, of_peak = (f"threshold {score_text(cut, 3)}" for cut in (one.threshold, one.pixel_threshold))
     shows = one.peak >= one.pixel_threshold
     if one.utility < _LITTLE:
         return f"little to learn: {score} and the score map's {peak} agree"
