@@ -106,6 +106,13 @@ def test_images_of_the_training_are_left_out_unless_only_their_label_was_known(t
         suggest(make_model(tmp_path / "other", tuple(folder.rglob("*.png"))), folder)
 
 
+def test_masks_beside_the_images_are_no_candidates(tmp_path, folder):
+    make_image(folder / "0_mask.png", 7)
+    ranking = suggest(make_model(tmp_path / "model"), folder, 99)
+    assert ranking.candidates == 6
+    assert ranking.left_out == {"0_mask.png": "it is a mask by its name"}
+
+
 def make_run(folder: Path, data: Path, train: list[str], test: list[str]) -> Path:
     """Make what is left of a run: its settings, split and model."""
     make_model(folder / "model")

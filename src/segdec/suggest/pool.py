@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segdec.config import DataConfig, load_config
 from segdec.data import open_dataset
+from segdec.data.folders import find_masks
 from segdec.data.open import LAYOUTS
 from segdec.data.scan import list_images, map_in_threads, name_below
 from segdec.errors import DataError
@@ -147,8 +148,10 @@ def _of_folder(folder: Path, seen: frozenset[str]) -> Pool:
     images = list_images(folder, deep=True)
     if not images:
         raise DataError(f"the folder {folder} holds no image; name another folder")
-    fresh, trained = _unseen(folder, images, seen)
-    return Pool(fresh, (), trained)
+    masks = find_masks(folder, images)  # told from images by their names, as in training
+    fresh, trained = _unseen(folder, [path for path in images if path not in masks], seen)
+    named = {name_below(folder, path): "it is a mask by its name" for path in sorted(masks)}
+    return Pool(fresh, (), trained | named)
 
 
 def _unseen(
