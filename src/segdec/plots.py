@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -230,9 +230,8 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     )
     axes.set_yticks([])
     for place, one in zip(places, intervals, strict=True):
-        name = one.name if len(one.name) <= _LONGEST_NAME else one.name[: _LONGEST_NAME - 1] + "…"
         axes.annotate(
-            _drawable(name),
+            _shortened(one.name),
             (0.01, place),
             (0, 6),
             xycoords=axes.get_yaxis_transform(),
@@ -249,6 +248,72 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     axes.grid(axis="x", color=FAINT, alpha=0.3, linewidth=0.6)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
     return _png(figure)
+
+
+@dataclass(frozen=True, slots=True)
+class Point:
+    """A point of a curve.
+
+    Attributes
+    ----------
+    x, y, spread
+        The spread reaches that far up and down.
+    """
+
+    x: float
+    y: float
+    spread: float
+
+
+def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x: str, y: str) -> bytes:
+    """Draw several curves over the same axis.
+
+    Parameters
+    ----------
+    curves
+        Name -> points from left to right.
+    title, note, x, y
+        Of the picture, below its title, and of its axes.
+
+    Returns
+    -------
+    bytes
+        A PNG file.
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
+    figure = _new_figure(8.5, 5.0)
+    axes = figure.subplots()
+    _frame(axes, title, x, y)
+    colours = (FAINT, DEFECT, GOOD, INK)
+    for number, (name, points) in enumerate(curves.items()):
+        axes.errorbar(
+            [point.x for point in points],
+            [point.y for point in points],
+            yerr=[point.spread for point in points],
+            color=colours[number % len(colours)],
+            marker="o",
+            markersize=5,
+            linewidth=1.6,
+            elinewidth=1,
+            capsize=3,
+            label=_shortened(name),
+        )
+    axes.autoscale()
+    axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
+    if note:
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=22)
+        axes.annotate(_shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
+    figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
+    return _png(figure)
+
+
+def _shortened(name: str) -> str:
+    return _drawable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
 
 
 def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> None:

@@ -18,6 +18,7 @@ def test_every_row_is_a_configuration(table, row):
     names = [other.name for other in table.rows]
     assert names.count(row.name) == 1
     assert row.against is None or row.against in names
+    assert row.after is None or names.index(row.after) < names.index(row.name)
     assert set(row.folds) <= set(FOLDS[row.data])
     assert "+" not in row.folder, "it separates a row from what --set changes"
 
@@ -25,7 +26,8 @@ def test_every_row_is_a_configuration(table, row):
 def test_rows_share_a_folder_exactly_when_they_are_the_same_experiment():
     folders, configs = defaultdict(set), defaultdict(set)
     for _, row in ROWS:
-        config = load_config(row.data, row.settings).model_dump_json()
+        # which masks there are may be chosen by the row before
+        config = load_config(row.data, row.settings).model_dump_json() + (row.after or "")
         folders[config].add(row.folder)
         configs[row.folder].add(config)
     assert all(len(names) == 1 for names in folders.values())

@@ -1,4 +1,4 @@
-"""Commands about data sets: doctor, convert."""
+"""Commands about data sets: doctor, suggest, convert."""
 
 from __future__ import annotations
 
@@ -56,6 +56,43 @@ def doctor(
     if folder is not None:
         out.print(f"Written to {folder}: doctor.json, plan.json", markup=False)
         out.print(f"Follow it: segdec train {data} --plan {folder / 'plan.json'}", markup=False)
+
+
+@app.command()
+def suggest(
+    model: Annotated[Path, typer.Argument(help="Run folder or model folder.", show_default=False)],
+    source: Annotated[
+        Path,
+        typer.Argument(
+            metavar="UNLABELLED",
+            help="Folder of images without labels, or a data set with defective images without masks.",
+            show_default=False,
+        ),
+    ],
+    budget: Annotated[int, typer.Option(help="So many images can be masked or labelled.")] = 16,
+    folder: Annotated[
+        Path, typer.Option("--out", help="Folder for the list and the pre-annotations; new or empty.")
+    ] = Path("suggested"),
+    form: Annotated[str, typer.Option("--format", help="Of the list: csv or jsonl.")] = "csv",
+    to: Annotated[
+        str | None,
+        typer.Option("--to", help="Also write what the model would draw, for correction: labelme or coco."),
+    ] = None,
+) -> None:
+    """Rank images by how much their mask or label would help the model."""
+    from segdec.data.convert import refuse_existing
+    from segdec.suggest import check_forms, write_suggestions
+    from segdec.suggest import suggest as rank
+
+    check_forms(form, to)
+    refuse_existing(folder)  # before the work, not after it
+    with bar("looking") as tell:
+        ranking = rank(model, source, budget, tell)
+    written = write_suggestions(ranking, folder, form, to)
+    show(ranking.lines())
+    out.print(f"Written: {', '.join(map(str, written))}", markup=False)
+    if ranking.unreadable:
+        raise typer.Exit(PARTIAL)
 
 
 @app.command()

@@ -16,7 +16,8 @@ def reproduce(
     table: Annotated[
         str | None,
         typer.Argument(
-            help="dagm, kolektor, severstal, ablation, two-stage, mixed or departures.", show_default=False
+            help="dagm, kolektor, severstal, ablation, two-stage, mixed, suggest or departures.",
+            show_default=False,
         ),
     ] = None,
     data: Annotated[

@@ -115,18 +115,17 @@ def convert(
     OutputError
         If the target exists or cannot be written.
     """
-    writers = {"folder": _write_folder, "coco": _write_coco}
+    writers = {"folder": _write_folder, "coco": write_coco}
     if to not in writers:
         raise ConfigError(f'--to is folder or coco, got "{to}"')
-    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
-        raise OutputError(f"cannot write {target}: it exists already; choose another name or remove it")
+    refuse_existing(target)
     dataset = open_dataset(source, DataConfig(strict=strict), one_class=True)
     check = check_files(dataset.samples, strict=strict, progress=watch)
     if not check.samples:
         reason = next(iter(check.unreadable.values()))
         raise DataError(f"{source} holds no image that can be used ({reason}); correct it")
     usable = replace(dataset, samples=check.samples)
-    _write_whole(target, lambda folder: writers[to](usable, check.sizes, folder))
+    write_whole(target, lambda folder: writers[to](usable, check.sizes, folder))
     defective = sum(sample.label for sample in usable)
     return Converted(
         target,
@@ -139,7 +138,38 @@ def convert(
     )
 
 
-def _write_whole(target: Path, write: Callable[[Path], None]) -> None:
+def refuse_existing(target: Path) -> None:
+    """Refuse to write into a folder that holds anything.
+
+    Parameters
+    ----------
+    target
+        Must not exist, or be an empty folder.
+
+    Raises
+    ------
+    OutputError
+        Otherwise.
+    """
+    if target.exists() and not (target.is_dir() and not any(target.iterdir())):
+        raise OutputError(f"cannot write {target}: it exists already; choose another name or remove it")
+
+
+def write_whole(target: Path, write: Callable[[Path], None]) -> None:
+    """Write a folder beside its place, and move it there when it is whole.
+
+    Parameters
+    ----------
+    target
+        Must not exist, or be an empty folder.
+    write
+        Called with the folder to write into.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written; there is then nothing.
+    """
     temporary = target.parent / f".{uuid.uuid4().hex}.part"
     try:
         try:
@@ -166,7 +196,7 @@ def _lost(dataset: Dataset) -> Iterator[str]:
 
 
 def _write_folder(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
-    names = _short_names(dataset)
+    names = short_names(dataset)
     for sample in dataset:
         base = folder / sample.part if sample.part and _has_parts(dataset) else folder
         name = names[sample.image]
@@ -182,8 +212,19 @@ def _write_folder(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -
         _copy(path, folder / ("train" if _has_parts(dataset) else "") / "unlabelled" / names[path])
 
 
-def _write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
-    names = _short_names(dataset)
+def write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
+    """Write annotations.json and copy the images, so that `segdec.data.coco.read_coco` reads them back.
+
+    Parameters
+    ----------
+    dataset
+        Unlabelled images go to unlabelled/.
+    sizes
+        Name -> (height, width) of each sample's image, in pixels.
+    folder
+        To write into.
+    """
+    names = short_names(dataset)
     kinds = sorted({_category(item) for sample in dataset for item in _items(sample)})
     categories = {name: place for place, name in enumerate(kinds, 1)}
     images: list[dict[str, Any]] = []
@@ -273,10 +314,19 @@ def _has_parts(dataset: Dataset) -> bool:
     return all(sample.part for sample in dataset)
 
 
-def _short_names(dataset: Dataset) -> dict[Path, Path]:
+def short_names(dataset: Dataset) -> dict[Path, Path]:
     """Name the images below their new folder: as before, without folders that only sort them.
 
-    No two names are alike but for their ending, as masks are found by it; and none ends like a mask's.
+    Parameters
+    ----------
+    dataset
+        Its samples and unlabelled images.
+
+    Returns
+    -------
+    dict
+        Image -> name. No two names are alike but for their ending, as masks are found by it; and none ends
+        like a mask's.
     """
     base = dataset.root if dataset.root.is_dir() else dataset.root.parent
     old = {sample.image: sample.name for sample in dataset}

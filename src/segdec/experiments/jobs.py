@@ -51,6 +51,8 @@ class Job:
         In full, but for what the data decide.
     command
         What measures it again.
+    after
+        Folder of the run that chooses the masks of this one; None where nobody has to.
     """
 
     row: Row
@@ -61,11 +63,17 @@ class Job:
     folder: Path
     config: Config
     command: str
+    after: Path | None = None
 
     @property
     def settled(self) -> bool:
         """True once it is done, or has failed for good."""
-        return (self.folder / DONE).exists() or (self.folder / FAILED).exists()
+        return _is_settled(self.folder)
+
+    @property
+    def ready(self) -> bool:
+        """False while the run that chooses its masks is not settled."""
+        return self.after is None or _is_settled(self.after)
 
 
 def plan(
@@ -123,8 +131,8 @@ def plan(
             for fold in _choose_folds(row, folds, chosen):
                 place, fold_settings = _place(root, fold)
                 before = (*row.settings, *own, *fold_settings, f"train.seed={seed}")
-                words = f"segdec reproduce {table.name} --data DIR --rows {row.name}"
-                job = _job(row, fold, seed, place, out, (before, settings), words)
+                previous = next((one for one in chosen if one.name == row.after), None)
+                job = _job(row, previous, fold, seed, place, out, (before, settings), table.name)
                 # rows that are the same experiment share their runs: the first stands for all
                 jobs.setdefault(job.folder, job)
     return list(jobs.values())
@@ -132,12 +140,13 @@ def plan(
 
 def _job(
     row: Row,
+    previous: Row | None,
     fold: str,
     seed: int,
     data: Path,
     out: Path,
     settings: tuple[Sequence[str], Sequence[str]],
-    words: str,
+    table: str,
 ) -> Job:
     own, given = settings
     config = load_config(row.data, (*own, *given))
@@ -147,8 +156,14 @@ def _job(
         sorted(setting for setting in given if setting.partition("=")[0] not in MACHINE_SETTINGS)
     )
     folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
+    after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
+    words = f"segdec reproduce {table} --data DIR --rows {row.name}"
     command = " ".join([f"{words} --folds {fold} --seeds {seed}", *(f"--set '{one}'" for one in given)])
-    return Job(row, variant, fold, seed, data, folder, config, command)
+    return Job(row, variant, fold, seed, data, folder, config, command, after)
+
+
+def _is_settled(folder: Path) -> bool:
+    return (folder / DONE).exists() or (folder / FAILED).exists()
 
 
 def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
@@ -186,7 +201,7 @@ def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
 
 
 def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
-    """Return the rows of these names, in the table's order; all for no name.
+    """Return the rows of these names and those that they come after, in the table's order; all for no name.
 
     Raises
     ------
@@ -197,7 +212,11 @@ def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
     for name in names:
         if name not in known:
             raise ConfigError(f'the table {table.name} has no row "{name}"; there are {", ".join(known)}')
-    return tuple(row for row in table.rows if not names or row.name in names)
+    wanted = set(names or known)
+    for row in reversed(table.rows):  # a row stands below the one that it comes after
+        if row.name in wanted and row.after is not None:
+            wanted.add(row.after)
+    return tuple(row for row in table.rows if row.name in wanted)
 
 
 def variant_name(settings: Sequence[str]) -> str:

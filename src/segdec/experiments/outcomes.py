@@ -219,6 +219,8 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 
 def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path, out: Path) -> Outcome:
     try:
+        if not (run / "config.toml").exists():
+            return _never_begun(table, row, variant, fold, seed, run, out)
         config = load_config(run / "config.toml")
         meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
         record = json.loads((run / (DONE if (run / DONE).exists() else FAILED)).read_text(encoding="utf-8"))
@@ -247,6 +249,14 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
         raise ModelError(
             f"the run {run} is damaged ({error}); delete its folder to have it made again, or restore it"
         ) from error
+
+
+def _never_begun(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path, out: Path) -> Outcome:
+    """Return the outcome of a training that lacks the one it comes after."""
+    record = json.loads((run / FAILED).read_text(encoding="utf-8"))
+    place = run.relative_to(out).as_posix()
+    known = {"date": record["date"], "command": record["command"], "failed": record["error"]}
+    return Outcome(table.name, row.name, variant, fold, seed, folder=place, **known)
 
 
 def _figures(run: Path) -> dict[str, Any]:

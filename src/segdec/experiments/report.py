@@ -7,6 +7,7 @@ import io
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from segdec.experiments.curve import draw, find_curves, to_curve_csv
 from segdec.experiments.lines import Line, Race, Spread, race, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
@@ -56,7 +57,8 @@ def write_report(table: Table, out: Path) -> list[Path]:
     Returns
     -------
     list of Path
-        NAME.md, NAME.csv, NAME-runs.csv and NAME.png.
+        NAME.md, NAME.csv, NAME-runs.csv and NAME.png, and NAME-curve.csv and NAME-curve.png of a table whose
+        rows are points of curves.
 
     Raises
     ------
@@ -84,6 +86,9 @@ def write_report(table: Table, out: Path) -> list[Path]:
     }
     if intervals:
         contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, "AP in per cent")
+    if curves := find_curves(lines, out):
+        contents[f"{table.name}-curve.csv"] = to_curve_csv(curves).encode()
+        contents[f"{table.name}-curve.png"] = draw(curves, table.title)
     for name, content in contents.items():
         atomic_write(out / name, content)
     return [out / name for name in contents]
@@ -217,7 +222,8 @@ def _what_is_missing(table: Table, line: Line) -> list[str]:
     if not line.runs and not line.failed and not line.unused:
         return [f"not run; `segdec reproduce {table.name} --data DIR --rows {line.row.name}`"]
     if line.failed:
-        notes.append(f"{line.failed} trainings failed, as their loss was no longer finite")
+        whose = "their loss" if line.row.after is None else "their loss, or that of the run before,"
+        notes.append(f"{line.failed} trainings failed, as {whose} was no longer finite")
     if line.unused:
         notes.append(f"{line.unused} runs of seeds that do not have all the folds yet")
     return notes

@@ -67,6 +67,12 @@ class Row:
         Defective images of the training part, as far as known without the data.
     folds
         Of `FOLDS`.
+    after
+        Name of the row whose run chooses the masks of this one; None where nobody has to.
+    masks
+        How many of the positives have masks, where that is what rows differ in; None is all.
+    curves
+        The curves of AP over the number of masks that it is a point of.
     """
 
     name: str
@@ -77,6 +83,9 @@ class Row:
     against: str | None = None
     positives: int | None = None
     folds: tuple[str, ...] = ()
+    after: str | None = None
+    masks: int | None = None
+    curves: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,6 +298,31 @@ def _mixed() -> tuple[Row, ...]:
     return tuple(rows)
 
 
+def _suggest() -> tuple[Row, ...]:
+    settings = _MIXED["kolektor"][0]
+
+    def row(masks: int, how: str, *curves: str) -> Row:
+        return _row(
+            f"{how}-{masks}".removeprefix("-"),
+            "kolektor",
+            f"suggest/{how}-{masks}".replace("/-", "/"),
+            *settings,
+            f"data.masked_positives={masks}",
+            positives=33,
+            masks=masks,
+            curves=curves or (how,),
+        )
+
+    rows = [row(5, "", "random", "suggest")]
+    for masks in (10, 15, 20, 25, 30):
+        # of one seed, the fewer random masks are always among the more
+        random = row(masks, "random")
+        before = "5" if masks == 10 else f"suggest-{masks - 5}"
+        rows += [random, replace(row(masks, "suggest"), after=before, against=random.name)]
+    whole = _row("all", "kolektor", "mixed/kolektor-33-masks", *settings, positives=33)
+    return (*rows, replace(whole, curves=("random", "suggest")))
+
+
 def _departures() -> tuple[Row, ...]:
     base = replace(_kolektor()[0], name="as-here", paper=PERFECT)
     val = ("data.val_fraction=0.2",)
@@ -324,6 +358,7 @@ TABLES = {
         Table("ablation", "Parts of the method left out, one by one and together", _ablation()),
         Table("two-stage", "One training end to end, or one stage after the other", _two_stage(), True),
         Table("mixed", "Masks for some of the positives, labels for all", _mixed()),
+        Table("suggest", "Masks chosen by segdec suggest, or at random; labels for all", _suggest()),
         Table("departures", "Where segdec departs from the reference, on KolektorSDD", _departures()),
     )
 }

@@ -12,6 +12,7 @@ from typing import Any
 from segdec.config import load_config
 from segdec.errors import ImageError, OutputError, TrainingError
 from segdec.evaluate import evaluate_predictions, write_evaluation
+from segdec.experiments.chosen import choose_masks
 from segdec.experiments.claims import STALE_S, Claim, claim, host
 from segdec.experiments.jobs import DONE, FAILED, MACHINE_SETTINGS, Job
 from segdec.files import atomic_write
@@ -73,6 +74,8 @@ def work(
         idle = True
         for job in left:
             _stop_unless(going)
+            if not job.ready:
+                continue  # the run that chooses its masks comes first, here or elsewhere
             held = claim(job.folder / CLAIMS, stale_s)
             if held is None:
                 continue
@@ -117,7 +120,14 @@ def _train(job: Job, tell: Watch) -> None:
     resume = (job.folder / "config.toml").exists()
     if resume:
         _check_same(job)
-    train(job.data, job.config, job.folder, resume=resume, settings=_how(job) if resume else (), watch=tell)
+    if resume or job.after is None:
+        settings = _how(job) if resume else ()
+        train(job.data, job.config, job.folder, resume=resume, settings=settings, watch=tell)
+        return
+    if not (job.after / DONE).exists():
+        raise TrainingError(f"the run that was to choose its masks failed: {job.after}")
+    # from here on, which masks there are stands in the run's split
+    train(choose_masks(job.data, job.config, job.after, job.folder), job.config, job.folder, watch=tell)
 
 
 def _judge(job: Job, tell: Watch) -> None:
