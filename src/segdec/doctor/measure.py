@@ -83,7 +83,9 @@ def measure(
     )
 
 
-def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | None = None) -> Measured:
+def measure_training_part(
+    samples: Sequence[Sample], image_size: ImageSize | None = None, *, tiles: bool = False
+) -> Measured:
     """Measure what the plan of a training needs, from headers and masks alone: no image is decoded.
 
     Parameters
@@ -92,6 +94,8 @@ def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | Non
         The training part. What cannot be read is passed over: training says so itself.
     image_size
         (height, width) that the network will see; None chooses it.
+    tiles
+        True for a training on tiles, which resizes nothing.
 
     Returns
     -------
@@ -108,7 +112,13 @@ def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | Non
     if not seen:
         reason = next((str(look) for look in looks), "there are none")
         raise DataError(f"no image of the training part can be read: {reason}")
-    return measure(seen, image_size or fitting_size([each.size for each in seen]), grey=None, divided=True)
+    sizes = [each.size for each in seen]
+    if tiles:
+        image_size = (
+            statistics.median_low(size[0] for size in sizes),
+            statistics.median_low(size[1] for size in sizes),
+        )
+    return measure(seen, image_size or fitting_size(sizes), grey=None, divided=True)
 
 
 def _try_to_see(sample: Sample) -> Seen | ImageError:
