@@ -318,18 +318,20 @@ def _choose_input(config: Config, check: FileCheck) -> Config:
     return Config.model_validate(tree)
 
 
-def fitting_size(sizes: list[ImageSize]) -> ImageSize:
+def fitting_size(sizes: list[ImageSize], most_pixels: float = _MOST_PIXELS) -> ImageSize:
     """Choose the input size for images: their median, as far as it is not too large to train on.
 
     Parameters
     ----------
     sizes
         (height, width) of each image, in pixels.
+    most_pixels
+        What is too large.
 
     Returns
     -------
     tuple of int
-        Multiples of 8, each at least 64, together about 0.8 megapixels at most.
+        Multiples of 8, each at least 64, together about ``most_pixels`` at most.
 
     Examples
     --------
@@ -338,7 +340,7 @@ def fitting_size(sizes: list[ImageSize]) -> ImageSize:
     """
     height = statistics.median(size[0] for size in sizes)
     width = statistics.median(size[1] for size in sizes)
-    factor = min(1.0, (_MOST_PIXELS / (height * width)) ** 0.5)
+    factor = min(1.0, (most_pixels / (height * width)) ** 0.5)
     sides = (max(64, STRIDE * round(side * factor / STRIDE + 0.2)) for side in (height, width))
     return next(sides), next(sides)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -113,12 +114,8 @@ def measure_training_part(
         reason = next((str(look) for look in looks), "there are none")
         raise DataError(f"no image of the training part can be read: {reason}")
     sizes = [each.size for each in seen]
-    if tiles:
-        image_size = (
-            statistics.median_low(size[0] for size in sizes),
-            statistics.median_low(size[1] for size in sizes),
-        )
-    return measure(seen, image_size or fitting_size(sizes), grey=None, divided=True)
+    chosen = fitting_size(sizes, math.inf) if tiles else image_size or fitting_size(sizes)
+    return measure(seen, chosen, grey=None, divided=True)
 
 
 def _try_to_see(sample: Sample) -> Seen | ImageError:
