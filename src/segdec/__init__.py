@@ -6,7 +6,7 @@ arXiv:2007.07676).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -18,13 +18,18 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 
-def load(model: str | Path) -> Predictor:
+def load(model: str | Path, *, tile: int | None = None, overlap: int | Literal["auto"] = "auto") -> Predictor:
     """Open a model folder for prediction.
 
     Parameters
     ----------
     model
         A model folder, or a run folder that holds one.
+    tile
+        Side of the tiles, in pixels, that images are cut into instead of being resized; None is as the model
+        was trained.
+    overlap
+        Pixels that neighbouring tiles share at least; "auto" is what the network's receptive field needs.
 
     Returns
     -------
@@ -34,7 +39,9 @@ def load(model: str | Path) -> Predictor:
     ------
     segdec.errors.ModelError
         If the folder is not a whole, unaltered model of a format that this version reads.
+    segdec.errors.ConfigError
+        If there is no such tile or overlap for the network.
     """
     from segdec.predict import Predictor
 
-    return Predictor(model)
+    return Predictor(model, tile=tile, overlap=overlap)

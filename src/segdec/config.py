@@ -46,6 +46,8 @@ class DataConfig(_Frozen):
 
     image_size: Annotated[tuple[int, int], _List] | None = None
     """(height, width) that images are resized to; None chooses it from the images."""
+    tile: int | None = Field(None, ge=64, multiple_of=STRIDE)
+    """Side of the tiles that images are cut into instead of being resized; None takes whole images."""
     channels: Literal[1, 3] | None = None
     """1 grey, 3 colour; None chooses grey where every image is grey."""
     defect_class: int | None = Field(None, ge=1)
@@ -199,6 +201,12 @@ class Config(_Frozen):
 
     @model_validator(mode="after")
     def _agree(self) -> Config:
+        tile, size = self.data.tile, self.data.image_size
+        if tile is not None and size not in (None, (tile, tile)):
+            raise ValueError(
+                f"data.tile is {tile}, but data.image_size is {size}; tiles are not resized, so set"
+                f" data.image_size to [{tile}, {tile}] or leave it out"
+            )
         channels = self.data.channels
         if channels is not None and channels != self.network.in_channels:
             raise ValueError(

@@ -30,7 +30,16 @@ from segdec.evaluation import (
     to_json,
 )
 from segdec.files import atomic_write
-from segdec.imaging import DEFECT, GOOD, UNKNOWN, read_image, read_marks, resize_image, resize_mask
+from segdec.imaging import (
+    DEFECT,
+    GOOD,
+    UNKNOWN,
+    full_score_map,
+    read_image,
+    read_marks,
+    resize_image,
+    resize_mask,
+)
 from segdec.intervals import bootstrap, clopper_pearson
 from segdec.items import score_items
 from segdec.judged import Judged, look_at_judged
@@ -170,7 +179,11 @@ def evaluate_run(
     def pairs() -> Iterator[tuple[Sample, Prediction | ImageError]]:
         found = predict_files(predictor, [sample.image for sample in samples])
         for done, (sample, prediction) in enumerate(zip(samples, found, strict=True), start=1):
-            yield sample, prediction if isinstance(prediction, Prediction) else ImageError(prediction.reason)
+            if isinstance(prediction, Prediction):
+                # what is judged are the image's own pixels
+                yield sample, replace(prediction, score_map=full_score_map(prediction), size=None)
+            else:
+                yield sample, ImageError(prediction.reason)
             tell(len(samples) + done, 2 * len(samples))
 
     evaluation = evaluate_predictions(

@@ -6,7 +6,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
-from segdec.config import NetworkConfig, check_image_size
+from segdec.config import STRIDE, NetworkConfig, check_image_size
 
 FORMAT_VERSION = 1
 """Rises when a folder can no longer be read by the segdec of before."""
@@ -81,6 +81,9 @@ class ModelCard(_Frozen):
     """(height, width) that images are resized to."""
     channels: Literal[1, 3]
     """1 grey, 3 colour; grey levels are scaled to [0, 1], nothing else."""
+    tile: int | None = Field(default=None, ge=64, multiple_of=STRIDE)
+    """Side of the tiles, in pixels, that images are cut into instead of being resized; None takes whole
+    images, and the file then has no such entry."""
     threshold: float = Field(ge=0, le=1)
     """A score at or above it is a defect."""
     threshold_from: Literal["validation", "train", "default", "calibration"]
@@ -103,6 +106,8 @@ class ModelCard(_Frozen):
 
     @model_validator(mode="after")
     def _agree(self) -> ModelCard:
+        if self.tile is not None and self.image_size != (self.tile, self.tile):
+            raise ValueError(f"image_size is {self.image_size}, but tile is {self.tile}")
         if self.channels != self.network.in_channels:
             raise ValueError(
                 f"channels is {self.channels}, but network.in_channels is {self.network.in_channels}"

@@ -205,10 +205,8 @@ def _seal(card: ModelCard, files: dict[str, str]) -> str:
 
 
 def _tree(card: ModelCard) -> dict[str, Any]:
-    """Return what the file holds: no entry "calibration" where there is none, no "norm" but a frozen one."""
-    left_out: dict[str, Any] = {}
-    if card.calibration is None:
-        left_out["calibration"] = True
+    """Return what the file holds: calibration and tile where there is one, the norm where it is frozen."""
+    left_out: dict[str, Any] = {name: True for name in ("calibration", "tile") if getattr(card, name) is None}
     if card.network.norm == "image":
         left_out["network"] = {"norm"}
     return card.model_dump(mode="json", exclude=left_out)

@@ -6,7 +6,7 @@ import glob
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
@@ -19,7 +19,13 @@ from segdec.data.folders import find_masks
 from segdec.errors import ConfigError, DataError, ImageError, ModelError
 from segdec.imaging import (
     IMAGE_SUFFIXES,
+    PixelRows,
+    Pixels,
+    Rows,
+    find_cell_regions,
     find_regions,
+    list_pages,
+    open_rows,
     read_image,
     resize_image,
     to_unit,
@@ -27,7 +33,8 @@ from segdec.imaging import (
 from segdec.model_card import ModelCard
 from segdec.model_io import read_model
 from segdec.runtime import choose_context, device_type, require_torch
-from segdec.types import ImageSize, Prediction
+from segdec.tiles import choose_tiling, score_tiles
+from segdec.types import ImageSize, Prediction, Region
 
 if TYPE_CHECKING:
     import torch
@@ -71,6 +78,11 @@ class Predictor:
         Where it computes, in torch's words ("cpu"); None takes a GPU where there is one.
     context
         How the context convolution is computed; the result is the same. "auto" takes what is faster.
+    tile
+        Side of the tiles, in pixels, that images are cut into instead of being resized; None is as the model
+        was trained.
+    overlap
+        Pixels that neighbouring tiles share at least; "auto" is what the network's receptive field needs.
 
     Attributes
     ----------
@@ -82,13 +94,15 @@ class Predictor:
         A score at or above it, below ``threshold``, is for a person to decide; may be set.
     pixel_threshold : float
         A value of the score map at or above it belongs to a region; may be set.
+    tiling : segdec.tiles.Tiling or None
+        How images are cut into tiles; None predicts them as a whole.
 
     Raises
     ------
     ModelError
         If the folder is not a whole, unaltered model of a format that this version reads.
     ConfigError
-        If there is no such device.
+        If there is no such device, or no such tile or overlap for the network.
     MissingExtraError
         If torch is not installed.
     """
@@ -98,8 +112,14 @@ class Predictor:
         model: str | Path,
         device: str | None = None,
         context: Literal["auto", "direct", "spectral"] = "auto",
+        tile: int | None = None,
+        overlap: int | Literal["auto"] = "auto",
     ) -> None:
         self.card, weights = read_model(Path(model))
+        side = self.card.tile if tile is None else tile
+        if side is None and overlap != "auto":
+            raise ConfigError(f"an overlap ({overlap}) is of tiles; say how large they are, e.g. tile 512")
+        self.tiling = None if side is None else choose_tiling(self.card.network, side, overlap)
         self.threshold = self.card.threshold
         calibration = self.card.calibration
         self.review_threshold = None if calibration is None else calibration.review_threshold
@@ -120,7 +140,8 @@ class Predictor:
         Returns
         -------
         Prediction
-            The score map and regions in the image's own pixels.
+            The score map and regions in the image's own pixels; the score map in cells where the image was
+            predicted in tiles.
 
         Raises
         ------
@@ -152,6 +173,8 @@ class Predictor:
             If one of the images cannot be used.
         """
         called = names if names is not None else [""] * len(images)
+        if self.tiling is not None:
+            return [self._predict_tiles(image, name) for image, name in zip(images, called, strict=True)]
         return self._infer([self._prepare(image, name) for image, name in zip(images, called, strict=True)])
 
     def _prepare(self, image: NDArray[Any] | str | Path, name: str = "") -> _Input:
@@ -164,35 +187,81 @@ class Predictor:
         unit = to_unit(resize_image(pixels, self.card.image_size))  # (h, w, C)
         return _Input(name, np.ascontiguousarray(unit.transpose(2, 0, 1)), (height, width))
 
+    def predict_rows(self, rows: Rows, name: str = "", batch_size: int = 1) -> Prediction:
+        """Predict an image that is read some rows at a time, in tiles.
+
+        Parameters
+        ----------
+        rows
+            From `segdec.imaging.open_rows`, of as many channels as the model's ``card`` says.
+        name
+            What the prediction is called.
+        batch_size
+            Tiles in one pass through the network, at least 1.
+
+        Returns
+        -------
+        Prediction
+            The score is the highest of the tiles' scores; the score map is in cells.
+
+        Raises
+        ------
+        ImageError
+            If the image is damaged.
+        ConfigError
+            If the predictor has no tiling.
+        """
+        if self.tiling is None:
+            raise ConfigError("this predictor takes whole images; open the model with a tile, e.g. tile=512")
+        score, cells = score_tiles(rows, self.tiling, self._score_tiles, batch_size)
+        regions = find_cell_regions(cells, self.pixel_threshold, rows.size)
+        return replace(self._decide(name, score, cells, regions), size=rows.size)
+
+    def _predict_tiles(self, image: NDArray[Any] | str | Path, name: str) -> Prediction:
+        if isinstance(image, str | Path):
+            with open_rows(image, self.card.channels) as rows:
+                return self.predict_rows(rows, name or str(image))
+        return self.predict_rows(PixelRows(_to_pixels(image, self.card.channels)), name)
+
     def _infer(self, inputs: Sequence[_Input]) -> list[Prediction]:
         if not inputs:
             return []
-        import torch
-
-        batch = torch.from_numpy(np.stack([each.pixels for each in inputs])).to(
-            self._device, memory_format=torch.channels_last
-        )
-        with torch.inference_mode():
-            seg_logits, dec_logits = self._network(batch)  # (N, 1, h/8, w/8), (N, 1)
-        scores, maps = probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0]
+        scores, maps = self._run(np.stack([each.pixels for each in inputs]))
         return [
-            self._judge(each, float(score), score_map.astype(np.float32))
+            self._judge(each, float(score), score_map)
             for each, score, score_map in zip(inputs, scores, maps, strict=True)
         ]
 
+    def _score_tiles(self, tiles: Sequence[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        return self._run(np.stack([to_unit(tile).transpose(2, 0, 1) for tile in tiles]))
+
+    def _run(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Turn pixels (N, C, h, w) in [0, 1] into scores (N,) and score maps (N, h/8, w/8)."""
+        import torch
+
+        batch = torch.from_numpy(pixels).to(self._device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            seg_logits, dec_logits = self._network(batch)  # (N, 1, h/8, w/8), (N, 1)
+        return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
+
     def _judge(self, image: _Input, score: float, small_map: NDArray[np.float32]) -> Prediction:
-        if not (np.isfinite(score) and np.isfinite(small_map).all()):
+        score_map = resize_image(small_map, image.size)  # (h/8, w/8) -> (H, W)
+        return self._decide(image.name, score, score_map, find_regions(score_map, self.pixel_threshold))
+
+    def _decide(
+        self, name: str, score: float, score_map: NDArray[np.float32], regions: tuple[Region, ...]
+    ) -> Prediction:
+        if not (np.isfinite(score) and np.isfinite(score_map).all()):
             # no comparison with NaN is true: it would pass as good
             raise ModelError(
-                f"the network's score of {image.name or 'the image'} is no number (overflow); train it anew"
+                f"the network's score of {name or 'the image'} is no number (overflow); train it anew"
             )
-        score_map = resize_image(small_map, image.size)  # (h/8, w/8) -> (H, W)
         return Prediction(
-            name=image.name,
+            name=name,
             score=score,
             decision=score >= self.threshold,
             threshold=self.threshold,
-            regions=find_regions(score_map, self.pixel_threshold),
+            regions=regions,
             score_map=score_map,
             review_threshold=self.review_threshold,
         )
@@ -217,7 +286,12 @@ def probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
 
 
 def predict_files(
-    predictor: Predictor, paths: Iterable[Path], batch_size: int = 1, workers: int = 2
+    predictor: Predictor,
+    paths: Iterable[Path],
+    batch_size: int = 1,
+    workers: int = 2,
+    *,
+    pages: bool = False,
 ) -> Iterator[Prediction | Unreadable]:
     """Predict image files, decoding the next ones while the network works.
 
@@ -228,20 +302,46 @@ def predict_files(
     paths
         Image files.
     batch_size
-        Images in one pass through the network, at least 1.
+        Images, or tiles of one image, in one pass through the network, at least 1.
     workers
-        Threads that decode, at least 1.
+        Threads that decode whole images, at least 1.
+    pages
+        True predicts each page of a TIFF, if images are cut into tiles; otherwise a file of several pages
+        cannot be used.
 
     Yields
     ------
     Prediction or Unreadable
-        One for each path, in their order.
+        One for each path, in their order; with ``pages`` one for each page, and where there are several
+        they are called FILE#1, FILE#2 and so on.
     """
+    if predictor.tiling is not None:
+        for path in paths:
+            yield from _predict_pages(predictor, path, batch_size, pages)
+        return
     stream = _decode_ahead(predictor, iter(paths), workers, batch_size + workers)
     while chunk := list(islice(stream, batch_size)):
         predictions = iter(predictor._infer([each for each in chunk if isinstance(each, _Input)]))
         for each in chunk:
             yield next(predictions) if isinstance(each, _Input) else each
+
+
+def _predict_pages(
+    predictor: Predictor, path: Path, batch_size: int, pages: bool
+) -> Iterator[Prediction | Unreadable]:
+    try:
+        numbers: list[int | None] = [*list_pages(path)] if pages else [None]
+    except ImageError as error:
+        yield Unreadable(str(path), str(error))
+        return
+    for place, number in enumerate(numbers, start=1):
+        name = f"{path}#{place}" if len(numbers) > 1 else str(path)
+        try:
+            with open_rows(path, predictor.card.channels, number) as rows:
+                result: Prediction | Unreadable = predictor.predict_rows(rows, name, batch_size)
+        except ImageError as error:
+            result = Unreadable(name, str(error))
+        yield result
 
 
 class Found(NamedTuple):

@@ -11,7 +11,7 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,11 +23,13 @@ from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
 from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
+from segdec.tiles import choose_tiling
 from segdec.types import Dataset, ImageSize, Sample, Split
 
 _MOST_PIXELS = 768 * 1024
 """Largest input that is chosen unasked: about the paper's largest (1408 x 512)."""
 
+_NO_TILES = "a defective image without mask, and nobody knows which of its tiles (data.tile) are defective"
 _MACHINE_SETTINGS = {
     "train": ("precision", "context", "compile", "tensorboard", "accumulate"),
     "data": ("workers", "cache_mib"),
@@ -109,7 +111,11 @@ def start_run(
     dataset = data if isinstance(data, Dataset) else open_dataset(data, config.data)
     split = make_split(dataset, config.data, config.train.seed)
     check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
-    split = _readable(split, check)
+    lost = dict(check.unreadable)
+    if config.data.tile is not None:
+        choose_tiling(config.network, config.data.tile)  # refuses what does not fit the network
+        lost |= {sample.name: _NO_TILES for sample in split.train if sample.weak}
+    split = _without(split, lost)
     _refuse_unteachable(config, split)
     config = _choose_input(config, check)
     meta = {
@@ -128,7 +134,7 @@ def start_run(
         "machine": machine(),
         "excluded": dataset.excluded,
         "unlabelled": [str(path) for path in dataset.unlabelled],
-        "unreadable": check.unreadable,
+        "unreadable": lost,
     }
     return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
 
@@ -276,8 +282,7 @@ def _read_meta(path: Path) -> dict[str, Any]:
     return meta
 
 
-def _readable(split: Split, check: FileCheck) -> Split:
-    lost = check.unreadable
+def _without(split: Split, lost: Container[str]) -> Split:
     return replace(
         split,
         train=tuple(sample for sample in split.train if sample.name not in lost),
@@ -288,6 +293,11 @@ def _readable(split: Split, check: FileCheck) -> Split:
 def _refuse_unteachable(config: Config, split: Split) -> None:
     """Without any mask only the decision loss can teach; then its gradient must reach both stages."""
     defective = [sample for sample in split.train if sample.label]
+    if not defective and config.data.tile is not None:
+        raise ConfigError(
+            "no defective training image has a mask, so nobody knows which of its tiles are defective; mark"
+            " the defects of some images, or leave data.tile out"
+        )
     if defective and all(sample.weak for sample in defective) and config.train.gradient_adjustment:
         raise ConfigError(
             f"none of the {len(defective)} defective training images has a mask, so the segmentation stage"
@@ -299,25 +309,29 @@ def _refuse_unteachable(config: Config, split: Split) -> None:
 def _choose_input(config: Config, check: FileCheck) -> Config:
     """Fill in image_size and channels; return the configuration in full."""
     tree = config.model_dump()
-    if config.data.image_size is None:
+    if config.data.tile is not None:
+        tree["data"]["image_size"] = (config.data.tile, config.data.tile)
+    elif config.data.image_size is None:
         tree["data"]["image_size"] = fitting_size(list(check.sizes.values()))
     if config.data.channels is None:
         tree["data"]["channels"] = tree["network"]["in_channels"] = 1 if check.grey else 3
     return Config.model_validate(tree)
 
 
-def fitting_size(sizes: list[ImageSize]) -> ImageSize:
+def fitting_size(sizes: list[ImageSize], most_pixels: float = _MOST_PIXELS) -> ImageSize:
     """Choose the input size for images: their median, as far as it is not too large to train on.
 
     Parameters
     ----------
     sizes
         (height, width) of each image, in pixels.
+    most_pixels
+        What is too large.
 
     Returns
     -------
     tuple of int
-        Multiples of 8, each at least 64, together about 0.8 megapixels at most.
+        Multiples of 8, each at least 64, together about ``most_pixels`` at most.
 
     Examples
     --------
@@ -326,7 +340,7 @@ def fitting_size(sizes: list[ImageSize]) -> ImageSize:
     """
     height = statistics.median(size[0] for size in sizes)
     width = statistics.median(size[1] for size in sizes)
-    factor = min(1.0, (_MOST_PIXELS / (height * width)) ** 0.5)
+    factor = min(1.0, (most_pixels / (height * width)) ** 0.5)
     sides = (max(64, STRIDE * round(side * factor / STRIDE + 0.2)) for side in (height, width))
     return next(sides), next(sides)
 

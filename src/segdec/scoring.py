@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from segdec.checkpoint import load_checkpoint
-from segdec.config import Config
-from segdec.data.loader import load_pixels
-from segdec.imaging import DEFECT, UNKNOWN, to_unit
+from segdec.config import STRIDE, Config
+from segdec.data.pixels import load_marks, load_pixels
+from segdec.imaging import DEFECT, UNKNOWN, Pixels, open_rows, to_unit
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import IMAGES, dump_hashes, write_model
@@ -23,6 +23,7 @@ from segdec.predict import probabilities
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
 from segdec.thresholds import best_f1_threshold
+from segdec.tiles import Infer, choose_tiling, score_tiles
 from segdec.types import Sample
 from segdec.weighting import reduce_to_cells
 
@@ -79,6 +80,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
     card = ModelCard(
         network=run.config.network,
         image_size=size,
+        tile=run.config.data.tile,
         channels=channels,
         threshold=_DEFAULT if threshold is None else threshold,
         threshold_from="default" if threshold is None else source,
@@ -116,22 +118,42 @@ def _score(
     network: SegDecNet, samples: Sequence[Sample], config: Config, watch: Callable[[int, int], None]
 ) -> tuple[NDArray[np.float64], NDArray[np.float32], NDArray[np.bool_]]:
     """Return image scores (n,), and of every annotated cell its score and whether it is defect."""
+
+    def infer(images: Sequence[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        unit = torch.from_numpy(np.stack([to_unit(image).transpose(2, 0, 1) for image in images]))
+        unit = unit.to(device_type(), memory_format=torch.channels_last)  # (N, C, H, W)
+        seg_logits, dec_logits = network(unit)
+        return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
+
     scores, cells, targets = [], [], []
     for done, sample in enumerate(samples, start=1):
-        image, marks = load_pixels(sample, config)
-        unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
-        unit = unit.to(device_type(), memory_format=torch.channels_last)
-        seg_logits, dec_logits = network(unit)
-        scores.append(float(probabilities(dec_logits)[0, 0]))
+        score, score_map, marks = _score_one(sample, config, infer)
+        scores.append(score)
         if not sample.weak:
             known = reduce_to_cells((marks != UNKNOWN).astype(np.float32)) >= 0.5  # (H/8, W/8)
             defect = reduce_to_cells((marks >= DEFECT).astype(np.float32)) >= 0.5
-            cells.append(probabilities(seg_logits)[0, 0][known].astype(np.float32))
+            cells.append(score_map[known])
             targets.append(defect[known])
         watch(done, len(samples))
     if not cells:
         return np.array(scores), np.zeros(0, np.float32), np.zeros(0, bool)
     return np.array(scores), np.concatenate(cells), np.concatenate(targets)
+
+
+def _score_one(
+    sample: Sample, config: Config, infer: Infer
+) -> tuple[float, NDArray[np.float32], NDArray[np.uint8]]:
+    """Return an image's score, score map (H/8, W/8) and marks (H, W), as a whole or from its tiles."""
+    if config.data.tile is None:
+        image, marks = load_pixels(sample, config)
+        found, maps = infer([image])
+        return float(found[0]), maps[0], marks
+    with open_rows(sample.image, config.data.channels) as rows:
+        score, cells = score_tiles(rows, choose_tiling(config.network, config.data.tile), infer)
+        size = rows.size
+    marks = load_marks(sample, size, size, config.data)
+    beyond = [(0, STRIDE * cells.shape[axis] - size[axis]) for axis in (0, 1)]  # the last cells hang over
+    return score, cells, np.pad(marks, beyond, mode="symmetric")
 
 
 def _labels(samples: Sequence[Sample]) -> NDArray[np.bool_]:

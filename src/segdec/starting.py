@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from segdec.config import Config, NetworkConfig
-from segdec.data.loader import load_pixels
+from segdec.data.pixels import load_pixels
 from segdec.errors import ConfigError
 from segdec.imaging import to_unit
 from segdec.model_io import read_model

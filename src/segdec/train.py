@@ -24,7 +24,8 @@ from segdec.runtime import (
     require_tensorboard,
     require_torch,
 )
-from segdec.types import Dataset
+from segdec.tiles import choose_tiling
+from segdec.types import Dataset, Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -155,6 +156,8 @@ class _Loop:
     """What a training works with."""
 
     run: Run
+    samples: tuple[Sample, ...]
+    """What teaches: the training part, or its tiles."""
     learner: Learner
     sampler: EpochSampler
     loader: DataLoader[Batch]
@@ -186,14 +189,14 @@ def _train_epoch(
             continue  # in the middle of an optimiser step
         state.step += 1
         if state.step % loop.meter.every == 0 or state.step == loop.sampler.steps:
-            loop.meter.read(loop.run, epoch, state.sums)
+            loop.meter.read(loop, epoch, state.sums)
             tell(
                 Progress(
                     "training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)
                 )
             )
         if interrupted.is_set() and state.step < loop.sampler.steps:
-            loop.meter.read(loop.run, epoch, state.sums)
+            loop.meter.read(loop, epoch, state.sums)
             break
     state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
     state.sums["data_wait"] = state.sums.get("data_wait", 0.0) + clock.waited
@@ -217,14 +220,14 @@ class _Meter:
         loss, seg_loss, dec_loss = (each.detach() for each in losses)
         self._rows.append((loss, seg_loss, dec_loss, place))
 
-    def read(self, run: Run, epoch: int, sums: dict[str, float]) -> None:
+    def read(self, loop: _Loop, epoch: int, sums: dict[str, float]) -> None:
         """Add what was collected to ``sums``; a loss that is not finite ends the training."""
         for loss, seg_loss, dec_loss, place in self._rows:
             if not bool(loss.isfinite().all()):
-                names = ", ".join(run.split.train[one].name for one in place.tolist())
+                names = ", ".join(loop.samples[one].name for one in place.tolist())
                 raise TrainingError(
                     f"the loss is {loss.tolist()} in epoch {epoch + 1} on {names}: training cannot go on;"
-                    f" try a lower train.learning_rate (it is {run.config.train.learning_rate}),"
+                    f" try a lower train.learning_rate (it is {loop.run.config.train.learning_rate}),"
                     " train.precision=fp32, or look at these images and their masks"
                 )
             for key, values in (("loss", loss), ("seg_loss", seg_loss), ("dec_loss", dec_loss)):
@@ -280,9 +283,10 @@ def _set_up(run: Run) -> _Loop:
     config = run.config.train
     if config.tensorboard:
         require_tensorboard()
+    samples = _teaching(run)
     learner = make_learner(run.config)
     sampler = EpochSampler(
-        [sample.label for sample in run.split.train],
+        [sample.label for sample in samples],
         config.batch_size,
         config.seed,
         config.frequency_of_use,
@@ -291,8 +295,18 @@ def _set_up(run: Run) -> _Loop:
         config.accumulate,
     )
     every = 1 if learner.accelerator.device.type == "cpu" else 20  # reading is free on a CPU
-    loader = training_loader(run.split.train, run.config, sampler)
-    return _Loop(run, learner, sampler, loader, _Meter(every))
+    loader = training_loader(samples, run.config, sampler)
+    return _Loop(run, samples, learner, sampler, loader, _Meter(every))
+
+
+def _teaching(run: Run) -> tuple[Sample, ...]:
+    """Return what teaches: the images of the training part, or their tiles."""
+    from segdec.data.tiles import cut_samples
+
+    data = run.config.data
+    if data.tile is None:
+        return run.split.train
+    return cut_samples(run.split.train, choose_tiling(run.config.network, data.tile), data)
 
 
 def _beginning(loop: _Loop, tell: Watch) -> TrainingState:
@@ -304,7 +318,7 @@ def _beginning(loop: _Loop, tell: Watch) -> TrainingState:
 
     if loop.run.config.train.start_from is not None:
         weights = starting_weights(
-            loop.run.config, loop.run.split.train, lambda n, of: tell(Progress("measuring", n, of))
+            loop.run.config, loop.samples, lambda n, of: tell(Progress("measuring", n, of))
         )
         loop.network.load_state_dict(weights)
     return TrainingState(epoch=0, step=0, uses=torch.from_numpy(loop.sampler.uses.copy()))

@@ -138,6 +138,9 @@ class Sample:
     types
         The types of its defects, each once; empty where none is named. They are reported, not learnt:
         the network tells defect from good.
+    origin
+        (y, x) of the upper left pixel, where the sample is a tile cut from its image; None is the whole
+        image. Mask and types are those of the image.
     """
 
     name: str
@@ -147,6 +150,7 @@ class Sample:
     group: str = ""
     part: Part | None = None
     types: tuple[str, ...] = ()
+    origin: tuple[int, int] | None = None
 
     @property
     def weak(self) -> bool:
@@ -250,9 +254,12 @@ class Prediction:
     regions
         Connected regions of the score map above the pixel threshold, largest peak first.
     score_map
-        (H, W) float32 in [0, 1], in the original image's size.
+        (H, W) float32 in [0, 1], in the original image's size. Of an image predicted in tiles (ceil(H/8),
+        ceil(W/8)), one value for each cell of 8 x 8 pixels; `segdec.imaging.full_score_map` enlarges it.
     review_threshold
         From here on, below ``threshold``, a person decides; None where the model has no such threshold.
+    size
+        (height, width) of an image predicted in tiles; None where the score map has the image's size.
     """
 
     name: str
@@ -262,6 +269,7 @@ class Prediction:
     regions: tuple[Region, ...]
     score_map: NDArray[np.float32]
     review_threshold: float | None = None
+    size: ImageSize | None = None
 
     @property
     def review(self) -> bool:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -26,41 +27,60 @@ def predict(
     overlays: Annotated[
         Path | None, typer.Option(help="Folder for images with the found defects drawn in.")
     ] = None,
-    batch: Annotated[int, typer.Option(min=1, help="Images in one pass through the network.")] = 1,
+    batch: Annotated[int, typer.Option(min=1, help="Images (or tiles) in one pass through the network.")] = 1,
+    tile: Annotated[
+        int | None, typer.Option(help="Cut images into tiles of this side, in pixels, and resize nothing.")
+    ] = None,
+    overlap: Annotated[str, typer.Option(help="Pixels that tiles share at least, or auto.")] = "auto",
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Decide at this score instead of the model's.")
     ] = None,
 ) -> None:
     """Score images, decide, and say where the defects are."""
+    from PIL import Image
+
     from segdec.files import atomic_write
     from segdec.predict import Predictor, Unreadable, find_images, predict_files
-    from segdec.results import overlay_paths, write_overlay
+    from segdec.results import find_overlay, overlay_paths, write_overlay
 
+    if tile is not None:
+        # Pillow takes an image of 90 megapixels for an attack; whoever cuts tiles has such images
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     render = renderer(form)
-    predictor = Predictor(model)
+    predictor = Predictor(model, tile=tile, overlap=_overlap(overlap))
     if threshold is not None:
         predictor.threshold, predictor.review_threshold = threshold, None
     paths, masks = find_images(images, sys.stdin)
     if masks:
         err.print(f"{len(masks)} files are masks by their names and left out, e.g. {masks[0]}", markup=False)
-    targets = overlay_paths(paths, overlays) if overlays is not None else []
+    targets = {}
+    if overlays is not None:
+        targets = dict(zip(paths, overlay_paths(paths, overlays), strict=True))
     lines: list[str] = [render.head] if render.head else []
     unreadable = 0
     if target is None:
         sys.stdout.write("".join(lines))
     with bar("predicting") as tell:
-        for done, result in enumerate(predict_files(predictor, paths, batch), start=1):
+        for done, result in enumerate(predict_files(predictor, paths, batch, pages=True), start=1):
             if isinstance(result, Unreadable):
                 unreadable += 1
             elif targets:
-                write_overlay(result, targets[done - 1])
+                write_overlay(result, find_overlay(result, targets))
             if target is None:
                 sys.stdout.write(render.row(result))
             else:
                 lines.append(render.row(result))
-            tell(done, len(paths))
+            tell(min(done, len(paths)), len(paths))  # a file can have several pages
     if target is not None:
         atomic_write(target, "".join(lines).encode())
     if unreadable:
-        err.print(f"{unreadable} of {len(paths)} images could not be used; their rows say why.")
+        err.print(f"{unreadable} of {done} images could not be used; their rows say why.")
         raise typer.Exit(PARTIAL)
+
+
+def _overlap(text: str) -> int | Literal["auto"]:
+    if text == "auto":
+        return "auto"
+    if text.isdecimal():
+        return int(text)
+    raise typer.BadParameter(f'"{text}" is no overlap; give pixels, or auto')

@@ -122,9 +122,11 @@ def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
 
     require_torch()
     split = make_split(dataset, config.data, config.train.seed)
-    measured = measure_training_part(split.train, config.data.image_size)
+    tiles = config.data.tile is not None
+    measured = measure_training_part(split.train, config.data.image_size, tiles=tiles)
     plan = make_plan(measured, can_compile=can_compile())
-    return plan.without({setting.partition("=")[0].strip() for setting in given})
+    chosen = {setting.partition("=")[0].strip() for setting in given}
+    return plan.without(chosen | {"data.image_size"} if tiles else chosen)
 
 
 def _run_name(data: Path | None) -> str:

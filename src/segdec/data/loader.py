@@ -14,22 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from segdec.config import AugmentConfig, Config
-from segdec.imaging import (
-    DEFECT,
-    GOOD,
-    SCRIBBLED,
-    UNKNOWN,
-    fill_boxes,
-    read_image,
-    read_marks,
-    resize_image,
-    resize_mask,
-    to_unit,
-)
+from segdec.data.pixels import load_pixels
+from segdec.imaging import DEFECT, SCRIBBLED, UNKNOWN, to_unit
 from segdec.runtime import device_type
 from segdec.sampling import Draw, EpochSampler
-from segdec.types import Sample, Shapes
-from segdec.weighting import dilate, reduce_to_cells, weight_map
+from segdec.types import Sample
+from segdec.weighting import reduce_to_cells, weight_map
 
 _MIB = 1 << 20
 _NONE_KNOWN = 1e-4
@@ -109,46 +99,6 @@ class TrainingSet(Dataset[Batch]):
         return pixels
 
 
-def load_pixels(sample: Sample, config: Config) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
-    """Read an image and what is known of its pixels, at the network's input size.
-
-    Parameters
-    ----------
-    sample
-        Which.
-    config
-        ``data.image_size`` and ``data.channels`` must be set. Defects are dilated after the resize, over
-        good pixels only; scribbles are not.
-
-    Returns
-    -------
-    image
-        (H, W, C) uint8 or uint16.
-    marks
-        (H, W) as from `segdec.imaging.read_marks`: DEFECT and SCRIBBLED on defects, UNKNOWN throughout a
-        defective image without mask.
-
-    Raises
-    ------
-    ImageError
-        If a file cannot be used.
-    """
-    size, channels = config.data.image_size, config.data.channels
-    if size is None or channels is None:
-        raise ValueError("data.image_size and data.channels must be set before images are loaded")
-    image = read_image(sample.image, channels)
-    if sample.mask is None or not (sample.label or isinstance(sample.mask, Shapes)):
-        marks = np.full(size, UNKNOWN if sample.label else GOOD, np.uint8)
-    else:
-        given = read_marks(sample.mask, (image.shape[0], image.shape[1]))
-        if config.data.masks == "boxes":
-            given[fill_boxes(given == DEFECT) & (given == GOOD)] = DEFECT
-        marks = resize_mask(given, size)
-        if config.data.dilation > 1:
-            marks[dilate(marks == DEFECT, config.data.dilation) & (marks == GOOD)] = DEFECT
-    return resize_image(image, size), marks
-
-
 def make_targets(
     marks: NDArray[np.uint8], sample: Sample, config: Config
 ) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
@@ -161,7 +111,7 @@ def make_targets(
     Parameters
     ----------
     marks
-        (H, W) at the network's input size, from `load_pixels`.
+        (H, W) at the network's input size, from `segdec.data.pixels.load_pixels`.
     sample
         Its label.
     config

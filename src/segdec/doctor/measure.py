@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 from collections.abc import Sequence
 from typing import NamedTuple
@@ -83,7 +84,9 @@ def measure(
     )
 
 
-def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | None = None) -> Measured:
+def measure_training_part(
+    samples: Sequence[Sample], image_size: ImageSize | None = None, *, tiles: bool = False
+) -> Measured:
     """Measure what the plan of a training needs, from headers and masks alone: no image is decoded.
 
     Parameters
@@ -92,6 +95,8 @@ def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | Non
         The training part. What cannot be read is passed over: training says so itself.
     image_size
         (height, width) that the network will see; None chooses it.
+    tiles
+        True for a training on tiles, which resizes nothing.
 
     Returns
     -------
@@ -108,7 +113,9 @@ def measure_training_part(samples: Sequence[Sample], image_size: ImageSize | Non
     if not seen:
         reason = next((str(look) for look in looks), "there are none")
         raise DataError(f"no image of the training part can be read: {reason}")
-    return measure(seen, image_size or fitting_size([each.size for each in seen]), grey=None, divided=True)
+    sizes = [each.size for each in seen]
+    chosen = fitting_size(sizes, math.inf) if tiles else image_size or fitting_size(sizes)
+    return measure(seen, chosen, grey=None, divided=True)
 
 
 def _try_to_see(sample: Sample) -> Seen | ImageError:

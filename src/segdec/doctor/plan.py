@@ -287,8 +287,8 @@ def _advice(measured: Measured) -> list[str]:
         advice.append("mark the defects of some images, if only roughly: it helps the decision, too")
     if measured.vanishing is not None and measured.vanishing >= _VANISHING:
         advice.append(
-            f"{100 * measured.vanishing:.0f} % of the defects vanish at this image_size: cut the images into"
-            " tiles before, or choose a larger data.image_size"
+            f"{100 * measured.vanishing:.0f} % of the defects vanish at this image_size: train on tiles"
+            " (data.tile), or choose a larger data.image_size"
         )
     if measured.divided and measured.together:
         advice.append("the published parts may divide twins: quote a second result with data.together, too")

@@ -28,6 +28,7 @@ IMAGE_SUFFIXES = frozenset({".png", ".jpg", ".jpeg", ".bmp", ".tif", ".tiff"})
 """Lower-case endings of the files that `read_image` reads."""
 
 _FORMATS = ("PNG", "JPEG", "BMP", "TIFF")
+_SUBFILE_TYPE, _PREVIEW_OR_MASK = 254, 0b101  # a TIFF tag, and two bits of it
 # What Pillow raises for broken files, depending on where in the file the break is.
 _DECODING_ERRORS = (
     OSError,
@@ -68,7 +69,7 @@ def read_image(path: str | Path, channels: Literal[1, 3] | None = None) -> Pixel
     pixels = decode_file(Path(path))
     if pixels.dtype not in (np.uint8, np.uint16):
         raise _wrong_values(Path(path), "32-bit")
-    return _convert(pixels, channels)
+    return convert_channels(pixels, channels)
 
 
 def read_image_size(path: str | Path) -> ImageSize:
@@ -102,7 +103,7 @@ def read_image_size(path: str | Path) -> ImageSize:
                 return height, width
             width, height = image.size
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     return (width, height) if orientation in (5, 6, 7, 8) else (height, width)
 
 
@@ -133,7 +134,45 @@ def write_image(path: str | Path, image: NDArray[Any]) -> None:
     atomic_write(path, data.tobytes())
 
 
-def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
+def find_pages(path: Path) -> list[int]:
+    """List the pages of an image file, without previews and masks of other pages.
+
+    Parameters
+    ----------
+    path
+        The file.
+
+    Returns
+    -------
+    list of int
+        Numbers from 0; only a TIFF can have several.
+
+    Raises
+    ------
+    ImageError
+        If the file is missing, damaged or no image.
+    """
+    with _open(path, io.BytesIO(_read_bytes(path))) as image:
+        return _full_pages(path, image)
+
+
+def several_pages(path: Path, count: int) -> ImageError:
+    """Say that a file holds more than one image: to look at the first only would pass the others unseen.
+
+    Parameters
+    ----------
+    path
+        The file.
+    count
+        Of its pages.
+    """
+    return ImageError(
+        f"{path} holds {count} pages, where one image is expected; predict it with --tile, or save each"
+        " page as a file"
+    )
+
+
+def decode_file(path: Path, *, indices: bool = False, page: int | None = None) -> NDArray[Any]:
     """Decode an image file in full, upright and without alpha channel.
 
     Parameters
@@ -142,6 +181,8 @@ def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
         The file.
     indices
         True keeps the indices of a palette image instead of looking its colours up.
+    page
+        Of `find_pages`; None is the only one.
 
     Returns
     -------
@@ -151,14 +192,23 @@ def decode_file(path: Path, *, indices: bool = False) -> NDArray[Any]:
     Raises
     ------
     ImageError
-        If the file is missing, damaged, no image or holds floating-point values.
+        If the file is missing, damaged, no image, holds floating-point values, or several pages.
     """
     data = _read_bytes(path)
     with _open(path, io.BytesIO(data)) as image:
+        pages = _full_pages(path, image)
+        if page is None and len(pages) > 1:
+            raise several_pages(path, len(pages))
+        number = pages[0] if page is None else page
+        _seek(path, image, number)
         _load(path, image)
         if image.mode == "F":
             raise _wrong_values(path, "floating-point")
         if _is_deep_color(image, data):
+            if number > 0:
+                raise ImageError(
+                    f"{path} has 16-bit colour on several pages, which is not read; save each page as a file"
+                )
             return _decode_deep_color(path, data, image)
         if _is_misread_bmp(image, data):
             return _decode_by_opencv(path, data, cv2.IMREAD_GRAYSCALE)[..., None]
@@ -183,7 +233,7 @@ def _read_bytes(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if not data:
         raise _empty(path)
     return data
@@ -196,36 +246,72 @@ def _open(path: Path, file: IO[bytes]) -> Image.Image:
         raise ImageError(
             f"{path} is no image that can be read; PNG, JPEG, BMP and TIFF are, so convert or remove it"
         ) from error
+    except Image.DecompressionBombError as error:
+        raise ImageError(
+            f"{path} has more pixels than are decoded at once ({error}); save it as TIFF, which --tile reads"
+            " in parts"
+        ) from error
     except _DECODING_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _load(path: Path, image: Image.Image) -> None:
     try:
         image.load()
     except _DECODING_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
+
+
+def _full_pages(path: Path, image: Image.Image) -> list[int]:
+    try:
+        count = getattr(image, "n_frames", 1) if image.format == "TIFF" else 1
+    except _DECODING_ERRORS as error:
+        raise unreadable(path, error) from error
+    if count == 1:
+        return [0]
+    full = []
+    for number in range(count):
+        _seek(path, image, number)
+        if not image.tag_v2.get(_SUBFILE_TYPE, 0) & _PREVIEW_OR_MASK:  # type: ignore[attr-defined]
+            full.append(number)
+    return full or [0]
+
+
+def _seek(path: Path, image: Image.Image, page: int) -> None:
+    try:
+        image.seek(page)
+    except _DECODING_ERRORS as error:
+        raise unreadable(path, error) from error
 
 
 def _orientation(path: Path, image: Image.Image) -> int:
     try:
         return int(image.getexif().get(ExifTags.Base.Orientation, 1))
     except _DECODING_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _turn_upright(path: Path, image: Image.Image) -> Image.Image:
     try:
         return ImageOps.exif_transpose(image)
     except _DECODING_ERRORS as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
 
 
 def _empty(path: Path) -> ImageError:
     return ImageError(f"{path} is empty (zero bytes); copy it again or remove it")
 
 
-def _unreadable(path: Path, error: Exception) -> ImageError:
+def unreadable(path: Path, error: Exception) -> ImageError:
+    """Say that a file is damaged or missing.
+
+    Parameters
+    ----------
+    path
+        The file.
+    error
+        What was raised.
+    """
     cause = (error.strerror if isinstance(error, OSError) else None) or str(error) or type(error).__name__
     return ImageError(f"{path} cannot be read: {cause}; copy it again or remove it")
 
@@ -266,13 +352,27 @@ def _decode_by_opencv(path: Path, data: bytes, flag: int) -> NDArray[Any]:
     try:
         pixels = cv2.imdecode(np.frombuffer(data, np.uint8), flag)
     except cv2.error as error:
-        raise _unreadable(path, error) from error
+        raise unreadable(path, error) from error
     if pixels is None:
         raise ImageError(f"{path} cannot be read: its pixels cannot be decoded; save it anew as PNG")
     return np.asarray(pixels)
 
 
-def _convert(pixels: NDArray[Any], channels: Literal[1, 3] | None) -> Pixels:
+def convert_channels(pixels: NDArray[Any], channels: Literal[1, 3] | None) -> Pixels:
+    """Turn grey into colour or colour into grey.
+
+    Parameters
+    ----------
+    pixels
+        (H, W, 1) or (H, W, 3).
+    channels
+        1, 3, or None to keep what there is.
+
+    Returns
+    -------
+    ndarray
+        (H, W, channels).
+    """
     if channels == 3 and pixels.shape[2] == 1:
         pixels = np.repeat(pixels, 3, axis=2)
     elif channels == 1 and pixels.shape[2] == 3:

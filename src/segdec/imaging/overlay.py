@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import cv2
@@ -51,6 +51,17 @@ def find_regions(score_map: NDArray[np.float32], threshold: float) -> tuple[Regi
         contour = tuple((int(point[0]), int(point[1])) for point in contours[0].reshape(-1, 2))
         peak = float(score_map[y : y + height, x : x + width][inside].max())
         regions.append(Region((x, y, width, height), area, contour, peak))
+    return sort_regions(regions)
+
+
+def sort_regions(regions: Iterable[Region]) -> tuple[Region, ...]:
+    """Put regions in order: highest peak first, then largest first.
+
+    Parameters
+    ----------
+    regions
+        Of one image.
+    """
     return tuple(sorted(regions, key=lambda region: (-region.peak_score, -region.area_px, region.box)))
 
 
