@@ -337,3 +337,21 @@ def test_an_evaluation_says_what_the_model_has_seen(
     assert all("Train" in name for name in seen)
     write_report(mixed, tmp_path / "report.html", [folder])
     assert "6 of these images" in (tmp_path / "report.html").read_text()
+
+
+def test_a_missing_class_is_refused_before_any_image_is_scored(
+    parts: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Several images to an item, one of them defective in each: no good item is left."""
+
+    def score(*_: Any) -> Any:
+        raise RuntimeError("an image was scored")
+
+    monkeypatch.setattr("segdec.calibrate.predict_files", score)
+    names = [f"{item}_{view}.png" for item in range(8) for view in range(VIEWS)]
+    table = parts / "no-good-item.csv"
+    write_table(table, [(name, int(name.endswith("_0.png")), name.split("_")[0]) for name in names])
+    with pytest.raises(
+        DataError, match=r"got 8 defective and 0 good; add the other kind, or.*leave the groups out"
+    ):
+        calibrate(parts / "model", table, WISH)

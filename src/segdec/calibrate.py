@@ -11,7 +11,7 @@ from segdec.errors import DataError, ImageError
 from segdec.items import Items, score_items
 from segdec.model_card import Calibration
 from segdec.model_io import read_hashes, write_calibration
-from segdec.operating_point import OperatingPoint, Wish, choose_thresholds
+from segdec.operating_point import OperatingPoint, Wish, choose_thresholds, refuse_one_class
 from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.runs import samples_to_judge
 from segdec.types import Sample
@@ -63,6 +63,8 @@ def calibrate(
     seen = read_hashes(model)
     _refuse_seen(check, seen or frozenset())
     _refuse_copies(samples, check)
+    labels = [sample.label for sample in samples]
+    refuse_one_class(score_items(labels, labels, [_item(sample) for sample in samples]))  # scoring takes long
     items = _score(predictor, samples, lambda n, of: tell(of + n, 2 * of))
     point = choose_thresholds(items, wish)
     calibration = _record(point, wish, samples, check, disjoint=seen is not None)

@@ -353,13 +353,30 @@ def _bound(count: int, of: int, allowed: int | None, confidence: float) -> float
     return upper_bound(count, of, 1 - (1 - confidence) / of)
 
 
-def _check(items: Items) -> None:
+def refuse_one_class(items: Items) -> None:
+    """Refuse items of one class only; their scores do not matter.
+
+    Parameters
+    ----------
+    items
+        Defective and good ones.
+
+    Raises
+    ------
+    DataError
+        If one class is missing.
+    """
     n, m = len(items.defective), len(items.good)
     if not (n and m):
         raise DataError(
             f"thresholds are chosen on defective and good parts, got {n} defective and {m} good; add"
-            " the other kind"
+            " the other kind, or, where a group is defective as soon as one of its images is, leave the groups"
+            " out"
         )
+
+
+def _check(items: Items) -> None:
+    refuse_one_class(items)
     scores = np.concatenate(items)
     if not ((scores >= 0) & (scores <= 1)).all():  # NaN fails too
         raise ValueError(f"scores must lie in [0, 1], got {scores[~((scores >= 0) & (scores <= 1))][0]}")
