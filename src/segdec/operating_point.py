@@ -370,8 +370,8 @@ def refuse_one_class(items: Items) -> None:
     if not (n and m):
         raise DataError(
             f"thresholds are chosen on defective and good parts, got {n} defective and {m} good; add"
-            " the other kind, or, where a group is defective as soon as one of its images is, leave the groups"
-            " out"
+            " the other kind, or, where a group is defective as soon as one of its images is, leave the"
+            " groups out"
         )
 
 
