@@ -186,20 +186,19 @@ def _other_images(
     if run.config.data.unlabelled is None:
         return (), (), {}
     folder = Path(run.config.data.unlabelled).resolve()
-    found = [unjudged(path) for path in find_images([str(folder)], io.StringIO())]
+    found = [unjudged(path) for path in find_images([str(folder)], io.StringIO()).images]
     check = check_files(found, strict=run.config.data.strict, progress=watch)
-    taken: dict[str, str] = {}  # hash -> name
+    taken: dict[str, Sample] = {}  # by hash
     left_out = dict(check.unreadable)
     for sample in check.samples:
         value = check.image_hashes[sample.name]
         if value in judging:
             left_out[sample.name] = "stands in the test part, which judges the student"
-        elif value in run.image_hashes or value in taken.values():
+        elif value in run.image_hashes or value in taken:
             left_out[sample.name] = "teaches or chooses already"
         else:
-            taken[sample.name] = value
-    samples = tuple(sample for sample in check.samples if sample.name in taken)
-    return samples, tuple(taken[sample.name] for sample in samples), left_out
+            taken[value] = sample
+    return tuple(taken.values()), tuple(taken), left_out
 
 
 def _refuse_other_input(card: ModelCard, config: Config) -> None:
