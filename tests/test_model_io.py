@@ -85,6 +85,21 @@ def test_what_is_written_is_read_back(model: Path) -> None:
     assert list(model.parent.iterdir()) == [model]
 
 
+@pytest.mark.parametrize(
+    ("network", "fields"),
+    [({}, set()), ({"norm": "frozen", "context_form": "dilated"}, {"norm", "context_form"})],
+)
+def test_what_came_later_is_written_only_where_it_is_used(
+    tmp_path: Path, network: dict[str, Any], fields: set[str]
+) -> None:
+    """So a segdec of before reads every network that it knows."""
+    config = NetworkConfig(**network)
+    write_model(tmp_path / "model", make_card(network=config), WEIGHTS_BY_NAME)
+    tree = json.loads((tmp_path / "model" / CARD).read_text(encoding="utf-8"))
+    assert tree["network"].keys() & {"norm", "context_form"} == fields
+    assert read_model(tmp_path / "model")[0].network == config
+
+
 def test_the_recorded_hash_is_that_of_the_file(model: Path) -> None:
     card, _ = read_model(model)
     assert card.files[WEIGHTS] == hashlib.sha256((model / WEIGHTS).read_bytes()).hexdigest()

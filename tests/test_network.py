@@ -131,3 +131,41 @@ def test_other_depths_and_sizes():
     network = build_network(config, 0)
     assert network.fc.in_features == 2 * 4 + 2
     assert network(torch.rand(1, 1, 64, 64))[1].shape == (1, 1)
+
+
+@pytest.mark.parametrize("kernel", [1, 3, 5, 11, 15])
+@pytest.mark.parametrize("form", ["full", "separable", "dilated"])
+def test_every_form_of_the_context_sees_the_same_window(form, kernel):
+    config = NetworkConfig(
+        block_channels=(2, 2, 2),
+        block_depths=(1, 1, 1),
+        context_channels=3,
+        context_kernel=kernel,
+        context_form=form,
+        norm="frozen",
+    )
+    block = build_network(config, 0).segmentation[-1]
+    maps = torch.zeros(1, 2, 19, 19, requires_grad=True)
+    weights = [parameter for name, parameter in block.named_parameters() if "weight" in name]
+    for weight in weights:
+        torch.nn.init.constant_(weight, 1.0)
+    for norm in (module for module in block.modules() if isinstance(module, FeatureNorm)):
+        torch.nn.init.constant_(norm.bias, 1.0)  # all above 0: a ReLU lets every gradient pass
+    features = block(maps)
+    assert features.shape == (1, 3, 19, 19)
+    features[0, :, 9, 9].sum().backward()
+    expected = torch.zeros(19, 19, dtype=torch.bool)
+    half = kernel // 2
+    expected[9 - half : 10 + half, 9 - half : 10 + half] = True
+    assert torch.equal(maps.grad[0, 0] != 0, expected)
+
+
+@pytest.mark.parametrize("form", ["separable", "dilated"])
+def test_a_compact_context_scores_any_size(form):
+    network = build_network(SMALL.model_copy(update={"context_form": form}), 0)
+    seg_logits, dec_logits = network(torch.rand(2, 1, 72, 136))
+    assert seg_logits.shape == (2, 1, 9, 17)
+    (seg_logits.square().sum() + dec_logits.sum()).backward()
+    assert all(
+        parameter.grad.isfinite().all() for parameter in network.parameters() if parameter.grad is not None
+    )

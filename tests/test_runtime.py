@@ -57,6 +57,7 @@ def test_a_wish_is_granted_where_it_can_be(on):
         (("cuda", "other"), {}, "bf16", "direct"),
         (("cpu", "other"), {"context_kernel": 5}, "fp32", "direct"),
         (("cpu", "other"), {"context_channels": 32}, "fp32", "direct"),
+        (("cpu", "other"), {"context_form": "separable"}, "fp32", "direct"),
     ],
 )
 def test_the_context_convolution_follows_the_machine(on, machine, network, precision, form):

@@ -80,6 +80,8 @@ class DataConfig(_Frozen):
     """Processes that decode images and make targets; 0 does it in the training process."""
     cache_mib: int = Field(1024, ge=0)
     """Memory for decoded images over all workers, in MiB; 0 reads every image anew."""
+    unlabelled: str | None = None
+    """A folder of images that nobody has judged: they teach what train.teacher says of them."""
     strict: bool = False
     """True makes an unreadable image an error; False leaves it out, counts and lists it."""
 
@@ -99,6 +101,10 @@ class NetworkConfig(_Frozen):
     block_depths: Annotated[tuple[int, int, int], _List] = (1, 3, 4)
     context_channels: int = Field(1024, ge=1)
     context_kernel: int = Field(15, ge=1)
+    """Side of the window that the context convolution sees, in cells; odd."""
+    context_form: Literal["full", "separable", "dilated"] = "full"
+    """How the window is seen. full: by one convolution (the paper's); separable: by one for each channel,
+    then 1 x 1; dilated: by several of 3 x 3, then 1 x 1. The window is the same, the weights are not."""
     decision_channels: Annotated[tuple[int, int, int], _List] = (8, 16, 32)
     seg_head_bias: bool = False
     """True only in imported checkpoints whose segmentation head carries a bias."""
@@ -112,6 +118,22 @@ class NetworkConfig(_Frozen):
         if kernel % 2 == 0:
             raise ValueError(f"must be odd, got {kernel}; try {kernel + 1}")
         return kernel
+
+    @property
+    def dilations(self) -> tuple[int, ...]:
+        """Of the 3 x 3 convolutions that together see the window, each 2 d wider than the one before.
+
+        Examples
+        --------
+        >>> NetworkConfig().dilations, NetworkConfig(context_kernel=11).dilations
+        ((1, 2, 4), (1, 2, 2))
+        """
+        found: list[int] = []
+        left = self.context_kernel // 2
+        while left:
+            found.append(min(2 ** len(found), left))
+            left -= found[-1]
+        return tuple(found)
 
 
 class LossConfig(_Frozen):
@@ -168,6 +190,8 @@ class TrainConfig(_Frozen):
     """Epochs between two looks at the validation data."""
     start_from: str | None = None
     """A run or model whose weights the training begins with; None begins with random ones."""
+    teacher: str | None = None
+    """A run or model whose scores and score maps are learnt; None learns labels and masks."""
     seed: int = Field(0, ge=0)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto takes bf16 where the machine computes it in hardware, otherwise fp32."""
@@ -221,6 +245,16 @@ class Config(_Frozen):
             raise ValueError(
                 'network.norm is "frozen", but train.start_from names no model to measure the statistics'
                 " with; name a trained run, or use: segdec freeze-norm RUN"
+            )
+        if self.data.unlabelled is not None and self.train.teacher is None:
+            raise ValueError(
+                f'data.unlabelled is "{self.data.unlabelled}", but train.teacher names no model to judge'
+                " these images; name a trained run, or leave data.unlabelled out"
+            )
+        if self.train.teacher is not None and self.data.tile is not None:
+            raise ValueError(
+                f"data.tile is {self.data.tile}, but a teacher answers for whole images; leave data.tile or"
+                " train.teacher out"
             )
         if self.loss.balance == "two-stage" and self.train.epochs < 2:
             raise ValueError('loss.balance is "two-stage", but train.epochs is 1; it needs 2 or more')

@@ -205,10 +205,10 @@ def _seal(card: ModelCard, files: dict[str, str]) -> str:
 
 
 def _tree(card: ModelCard) -> dict[str, Any]:
-    """Return what the file holds: calibration and tile where there is one, the norm where it is frozen."""
+    """Return what the file holds; what came after format 1 only where it differs from what was before."""
     left_out: dict[str, Any] = {name: True for name in ("calibration", "tile") if getattr(card, name) is None}
-    if card.network.norm == "image":
-        left_out["network"] = {"norm"}
+    before = {"norm": "image", "context_form": "full"}
+    left_out["network"] = {name for name, value in before.items() if getattr(card.network, name) == value}
     return card.model_dump(mode="json", exclude=left_out)
 
 

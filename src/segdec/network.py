@@ -153,8 +153,7 @@ class SegDecNet(nn.Module):
                 blocks.append(_conv5(channels, out_channels, frozen))
                 channels = out_channels
             blocks.append(nn.MaxPool2d(2))
-        window = ContextConv(channels, config.context_channels, config.context_kernel, context)
-        blocks.append(_norm_relu(window, frozen))
+        blocks.append(_context(channels, config, context))
         self.segmentation = nn.Sequential(*blocks)
         self.seg_head = nn.Sequential(
             nn.Conv2d(config.context_channels, 1, 1, bias=False),
@@ -239,12 +238,31 @@ def to_channels_last(network: nn.Module) -> None:
             module.weight.data = weight.permute(3, 2, 0, 1)
 
 
+def _context(in_channels: int, config: NetworkConfig, form: Context) -> nn.Sequential:
+    """Make the last part of the segmentation stage: the paper's, or a smaller block with the same window."""
+    channels, kernel, frozen = config.context_channels, config.context_kernel, config.norm == "frozen"
+    if config.context_form == "full":
+        return _norm_relu(ContextConv(in_channels, channels, kernel, form), channels, frozen)
+    if config.context_form == "separable":
+        window = nn.Conv2d(
+            in_channels, in_channels, kernel, padding=kernel // 2, groups=in_channels, bias=False
+        )
+        mix = nn.Conv2d(in_channels, channels, 1, bias=False)
+        return _norm_relu(nn.Sequential(window, mix), channels, frozen)
+    layers: list[nn.Module] = []
+    for step in config.dilations:
+        wide = nn.Conv2d(in_channels, in_channels, 3, padding=step, dilation=step, bias=False)
+        layers.append(_norm_relu(wide, in_channels, frozen))
+    mix = nn.Conv2d(in_channels, channels, 1, bias=False)
+    return nn.Sequential(*layers, _norm_relu(mix, channels, frozen))
+
+
 def _conv5(in_channels: int, out_channels: int, frozen: bool) -> nn.Sequential:
-    return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False), frozen)
+    return _norm_relu(nn.Conv2d(in_channels, out_channels, 5, padding=2, bias=False), out_channels, frozen)
 
 
-def _norm_relu(conv: nn.Conv2d, frozen: bool) -> nn.Sequential:
-    return nn.Sequential(conv, FeatureNorm(conv.out_channels, frozen=frozen), nn.ReLU(inplace=True))
+def _norm_relu(conv: nn.Module, channels: int, frozen: bool) -> nn.Sequential:
+    return nn.Sequential(conv, FeatureNorm(channels, frozen=frozen), nn.ReLU(inplace=True))
 
 
 def _scale_gradient(x: Tensor, scale: float) -> Tensor:

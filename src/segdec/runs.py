@@ -3,7 +3,8 @@
 ::
 
     RUN/  config.toml  meta.json  split.json  images.sha256  log.jsonl  checkpoints/  model/
-          plan.json (where the settings were planned)  metrics.json  scores.csv (after an evaluation)
+          answers.safetensors (with a teacher)  plan.json (where the settings were planned)
+          metrics.json  scores.csv (after an evaluation)
 """
 
 from __future__ import annotations
@@ -12,13 +13,14 @@ import json
 import shutil
 import statistics
 from collections.abc import Callable, Container, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from segdec.config import STRIDE, Config, DataConfig, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
+from segdec.data.answers import Answers, save_answers
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write
 from segdec.model_io import IMAGES, dump_hashes
@@ -54,6 +56,9 @@ class Run:
         date, excluded and unreadable files.
     image_hashes
         SHA-256 of the images that teach and choose; empty where a folder does not say.
+    answers
+        A teacher's, to the images of `teaching`; None where labels and masks teach, or nothing is to be
+        taught (`open_run` leaves them in their file).
     """
 
     folder: Path
@@ -61,6 +66,12 @@ class Run:
     split: Split
     meta: dict[str, Any]
     image_hashes: frozenset[str] = frozenset()
+    answers: Answers | None = field(default=None, compare=False)  # arrays have no single equality
+
+    @property
+    def teaching(self) -> tuple[Sample, ...]:
+        """The images that teach: the training part, and those that only a teacher has judged."""
+        return self.split.train if self.answers is None else (*self.split.train, *self.answers.unlabelled)
 
     @property
     def checkpoints(self) -> Path:
@@ -159,6 +170,8 @@ def write_run(run: Run, plan: Mapping[str, Any] | None = None) -> None:
         _make_folder(run.folder)
         save_split(run.split, run.folder / "split.json")
         atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
+        if run.answers is not None:
+            save_answers(run.answers, run.folder)
         atomic_write(run.folder / "meta.json", _json(run.meta))
         if plan is not None:
             atomic_write(run.folder / "plan.json", _json(plan))
@@ -224,7 +237,7 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
     Raises
     ------
     DataError
-        If a file of the training or validation part changed.
+        If a file of the training or validation part changed, or an image that a teacher has judged.
     """
     samples = (*run.split.train, *run.split.val)
     found = check_files(samples, progress=watch).data_hash
@@ -233,6 +246,14 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
             f"the data in {run.meta['data']} changed since {run.folder} began (hash {found[:12]}, then"
             f" {run.meta['data_hash'][:12]}); restore them, or start a new run"
         )
+    if run.answers is not None:
+        now = check_files(run.answers.unlabelled, progress=watch).image_hashes
+        for sample, then in zip(run.answers.unlabelled, run.answers.hashes, strict=True):
+            if now.get(sample.name) != then:
+                raise DataError(
+                    f"{sample.name} changed or is gone since {run.folder} began; restore it, or start a new"
+                    " run"
+                )
 
 
 def samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
@@ -292,6 +313,8 @@ def _without(split: Split, lost: Container[str]) -> Split:
 
 def _refuse_unteachable(config: Config, split: Split) -> None:
     """Without any mask only the decision loss can teach; then its gradient must reach both stages."""
+    if config.train.teacher is not None:
+        return  # whose score maps teach
     defective = [sample for sample in split.train if sample.label]
     if not defective and config.data.tile is not None:
         raise ConfigError(

@@ -144,7 +144,7 @@ def choose_context(
         "auto" takes the spectral form on a CPU, unless it has matrix tiles for the precision asked for:
         what was measured to be faster (see docs/results.md).
     network
-        Small windows gain nothing from the spectral form.
+        Small windows gain nothing from the spectral form, and only the full context has one.
     precision
         What it is computed in.
 
@@ -155,7 +155,9 @@ def choose_context(
     """
     if wish != "auto":
         return wish
-    large = network.context_kernel >= 11 and network.context_channels >= 256
+    large = (
+        network.context_form == "full" and network.context_kernel >= 11 and network.context_channels >= 256
+    )
     tiles = precision == "bf16" and cpu_kind() == "amx"
     return "spectral" if large and device_type() == "cpu" and not tiles else "direct"
 

@@ -9,11 +9,12 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from segdec.config import Config
+from segdec.data.answers import load_answers
 from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write, output_error
 from segdec.interruption import interruption
@@ -46,7 +47,7 @@ class Progress:
     Attributes
     ----------
     stage
-        "reading", "measuring", "training", "validating" or "choosing the threshold".
+        "reading", "asking the teacher", "measuring", "training", "validating" or "choosing the threshold".
     done, total
         Files, optimiser steps or images of this stage.
     epoch, epochs
@@ -268,11 +269,18 @@ def _open(
 
     if resume:
         run = open_run(out, settings, data.root if isinstance(data, Dataset) else data)
+        if run.config.train.teacher is not None:
+            run = replace(run, answers=load_answers(out, len(run.split.train)))
         check_unchanged(run, reading)
         return run
     if data is None:
         raise DataError("no data set given; write: segdec train DATA")
-    return start_run(data, config, out, reading)
+    run = start_run(data, config, out, reading)
+    if config.train.teacher is None:
+        return run
+    from segdec.teaching import ask_teacher
+
+    return ask_teacher(run, lambda n, of: tell(Progress("asking the teacher", n, of)))
 
 
 def _set_up(run: Run) -> _Loop:
@@ -295,17 +303,17 @@ def _set_up(run: Run) -> _Loop:
         config.accumulate,
     )
     every = 1 if learner.accelerator.device.type == "cpu" else 20  # reading is free on a CPU
-    loader = training_loader(samples, run.config, sampler)
+    loader = training_loader(samples, run.config, sampler, run.answers)
     return _Loop(run, samples, learner, sampler, loader, _Meter(every))
 
 
 def _teaching(run: Run) -> tuple[Sample, ...]:
-    """Return what teaches: the images of the training part, or their tiles."""
+    """Return what teaches: the images of the training part (with a teacher also others), or their tiles."""
     from segdec.data.tiles import cut_samples
 
     data = run.config.data
     if data.tile is None:
-        return run.split.train
+        return run.teaching
     return cut_samples(run.split.train, choose_tiling(run.config.network, data.tile), data)
 
 

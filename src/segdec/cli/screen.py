@@ -16,6 +16,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from segdec.errors import ConfigError
 
 if TYPE_CHECKING:
+    from segdec.compress import Cost
     from segdec.evaluation import Evaluation, ItemShares, Share
     from segdec.experiments import Job, Table
     from segdec.intervals import Interval
@@ -209,6 +210,28 @@ def trained_lines(run: Run) -> list[str]:
         lines += [f"  {name}: {reason}" for name, reason in unreadable.items()]
     lines.append(f"Next: segdec evaluate {run.folder}")
     return lines
+
+
+def cost_lines(costs: Sequence[Cost], chosen: str | None) -> list[str]:
+    """List a teacher and its possible students.
+
+    Parameters
+    ----------
+    costs
+        From `segdec.compress.weigh`.
+    chosen
+        The student that is going to be trained, if any.
+
+    Returns
+    -------
+    list of str
+    """
+    lines = [f"{'':<10}{'multiply-adds':>15}{'fewer':>8}{'time here':>12}"]
+    for cost in costs:
+        time = "" if cost.seconds is None else f"{1000 * cost.seconds:.0f} ms"
+        mark = "  chosen" if cost.name == chosen else ""
+        lines.append(f"{cost.name:<10}{cost.multiply_adds / 1e9:>13.2f} G{cost.ratio:>7.1f}x{time:>12}{mark}")
+    return [*lines, "Times are of one image in fp32, before any export.", ""]
 
 
 def evaluation_lines(evaluation: Evaluation) -> list[str]:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Literal, NamedTuple, TypeVar
 
 import cv2
 import numpy as np
@@ -13,7 +14,8 @@ from numpy.typing import NDArray
 from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
-from segdec.config import AugmentConfig, Config
+from segdec.config import STRIDE, AugmentConfig, Config
+from segdec.data.answers import Answers
 from segdec.data.pixels import load_pixels
 from segdec.imaging import DEFECT, SCRIBBLED, UNKNOWN, to_unit
 from segdec.runtime import device_type
@@ -24,6 +26,8 @@ from segdec.weighting import reduce_to_cells, weight_map
 _MIB = 1 << 20
 _NONE_KNOWN = 1e-4
 """Less than one of the 289 pixels around a cell: what is left of rounding."""
+_Known = TypeVar("_Known", np.uint8, np.float32)
+"""What is known of an image's parts: marks of its pixels, or a teacher's score map of its cells."""
 
 
 class Batch(NamedTuple):
@@ -34,12 +38,12 @@ class Batch(NamedTuple):
     image
         (N, C, H, W) float32 in [0, 1].
     seg_target
-        (N, 1, H/8, W/8): the share of defect around each cell.
+        (N, 1, H/8, W/8): the share of defect around each cell, or a teacher's score map.
     weight_map
         (N, 1, H/8, W/8): loss weights; 0 where nothing is known, so everywhere in a defective image
         without mask.
     dec_target
-        (N, 1).
+        (N, 1): whether the image holds a defect, or a teacher's score.
     place
         (N,) places in the training set, to name images in errors.
     """
@@ -62,11 +66,16 @@ class TrainingSet(Dataset[Batch]):
         ``data.image_size`` and ``data.channels`` must be set.
     cache_bytes
         Decoded, resized images and marks are kept up to this many bytes, in each process that fetches.
+    answers
+        A teacher's, which are learnt in place of labels and masks; in the order of the samples.
     """
 
-    def __init__(self, samples: Sequence[Sample], config: Config, cache_bytes: int) -> None:
+    def __init__(
+        self, samples: Sequence[Sample], config: Config, cache_bytes: int, answers: Answers | None = None
+    ) -> None:
         self.samples = tuple(samples)
         self.config = config
+        self.answers = answers
         self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8]]] = {}
         self._cache_left = cache_bytes
 
@@ -78,8 +87,14 @@ class TrainingSet(Dataset[Batch]):
         image, marks = self._pixels(draw.image)  # (H, W, C) uint8 or uint16, (H, W)
         unit = to_unit(image)  # (H, W, C) in [0, 1]
         generator = np.random.default_rng([self.config.train.seed, draw.number, 1])
-        unit, marks = augment(unit, marks, self.config.augment, generator)
-        seg_target, weights, dec_target = make_targets(marks, sample, self.config)
+        if self.answers is None:
+            unit, marks = augment(unit, marks, self.config.augment, generator)
+            seg_target, weights, dec_target = make_targets(marks, sample, self.config)
+        else:
+            flip = partial(flip_cells, reduction=self.config.loss.reduction)
+            score_map = self.answers.maps[draw.image]  # (H/8, W/8)
+            unit, seg_target = augment(unit, score_map, self.config.augment, generator, flip)
+            weights, dec_target = np.ones_like(seg_target), float(self.answers.scores[draw.image])
         return Batch(
             torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1))),  # (C, H, W)
             torch.from_numpy(seg_target)[None],  # (1, H/8, W/8)
@@ -144,10 +159,11 @@ def make_targets(
 
 def augment(
     image: NDArray[np.float32],
-    marks: NDArray[np.uint8],
+    marks: NDArray[_Known],
     config: AugmentConfig,
     generator: np.random.Generator,
-) -> tuple[NDArray[np.float32], NDArray[np.uint8]]:
+    flip: Callable[[NDArray[_Known], tuple[int, ...]], NDArray[_Known]] = np.flip,
+) -> tuple[NDArray[np.float32], NDArray[_Known]]:
     """Change an image and its marks at random; weights are made from the changed marks.
 
     Parameters
@@ -155,11 +171,13 @@ def augment(
     image
         (H, W, C) in [0, 1].
     marks
-        (H, W).
+        (H, W), or a score map (H/8, W/8): it is flipped and turned alike.
     config
         Which changes.
     generator
         Source of randomness.
+    flip
+        Mirrors marks along axes; a score map needs `flip_cells`.
 
     Returns
     -------
@@ -168,11 +186,13 @@ def augment(
     """
     if config.flip:
         axes = tuple(int(axis) for axis in np.flatnonzero(generator.integers(0, 2, 2)))
-        image, marks = np.flip(image, axes), np.flip(marks, axes)
+        image, marks = np.flip(image, axes), flip(marks, axes)
     if config.turn:
         step = 1 if image.shape[0] == image.shape[1] else 2
         turns = step * int(generator.integers(0, 4 // step))
-        image, marks = np.rot90(image, turns), np.rot90(marks, turns)
+        image = np.rot90(image, turns)
+        marks = marks if turns % 2 == 0 else marks.T  # a turn is a transposition and a flip, or two flips
+        marks = flip(marks, ((), (0,), (0, 1), (1,))[turns])
     if config.contrast:
         factor = np.float32(generator.uniform(1 - config.contrast, 1 + config.contrast))
         mean = image.mean(dtype=np.float32)
@@ -184,7 +204,45 @@ def augment(
     return image, np.ascontiguousarray(marks)
 
 
-def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSampler) -> DataLoader[Batch]:
+def flip_cells(
+    cells: NDArray[np.float32], axes: tuple[int, ...], reduction: Literal["mean17", "area"]
+) -> NDArray[np.float32]:
+    """Mirror a score map as a mask is mirrored that is then reduced to cells.
+
+    With "mean17" a cell tells of a window around its *first* pixel. Mirrored, that is around its last one,
+    which is 7 pixels off; so 7/8 of each value come from the neighbour.
+
+    Parameters
+    ----------
+    cells
+        (H/8, W/8).
+    axes
+        Along which; 0 is top-bottom, 1 left-right.
+    reduction
+        As of ``loss.reduction``.
+
+    Returns
+    -------
+    ndarray
+        The same shape.
+
+    Examples
+    --------
+    >>> flip_cells(np.array([[0, 0, 8, 0]], np.float32), (1,), "mean17").tolist()
+    [[0.0, 1.0, 7.0, 0.0]]
+    """
+    near, far = np.float32(1 / STRIDE), np.float32(1 - 1 / STRIDE)
+    for axis in axes:
+        cells = np.flip(cells, axis)
+        if reduction == "mean17":
+            places = np.maximum(np.arange(cells.shape[axis]) - 1, 0)  # beyond the border: as at the border
+            cells = near * cells + far * cells.take(places, axis)
+    return cells
+
+
+def training_loader(
+    samples: Sequence[Sample], config: Config, sampler: EpochSampler, answers: Answers | None = None
+) -> DataLoader[Batch]:
     """Open the loader of the training part.
 
     Parameters
@@ -195,6 +253,8 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
         With ``data.image_size`` and ``data.channels`` set.
     sampler
         Decides each epoch's batches; call its ``start_epoch`` before each iteration.
+    answers
+        As of `TrainingSet`.
 
     Returns
     -------
@@ -208,7 +268,7 @@ def training_loader(samples: Sequence[Sample], config: Config, sampler: EpochSam
         cv2.setNumThreads(1)
     cache_bytes = config.data.cache_mib * _MIB // max(workers, 1)
     return DataLoader(
-        TrainingSet(samples, config, cache_bytes),
+        TrainingSet(samples, config, cache_bytes, answers),
         batch_sampler=sampler,
         num_workers=workers,
         persistent_workers=workers > 0,
