@@ -167,7 +167,7 @@ def test_the_answers_are_the_teachers_logits_softened(teacher: Run, tmp_path: Pa
         image, _ = load_pixels(sample, run.config)
         with torch.inference_mode():
             unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])
-            seg_logits, dec_logits = predictor._network(unit)
+            seg_logits, dec_logits = predictor.backend.network(unit)
         logit = torch.tensor((float(dec_logits) - centre) / told["score_temperature"])
         assert score == pytest.approx(float(logit.sigmoid()), abs=1e-5)
         assert (score >= 0.5) == predictor.predict(sample.image).decision
@@ -197,12 +197,12 @@ def test_a_student_follows_its_teacher(tmp_path: Path) -> None:
         teacher.folder, tmp_path / "student", "narrow", epochs=10, learning_rate=2.0, settings=TINY
     )
     assert agreement(build_network(run.config.network, 0).eval(), teacher, run) < 0.2
-    assert agreement(Predictor(run.model)._network, teacher, run) > 0.3
+    assert agreement(Predictor(run.model).backend.network, teacher, run) > 0.3
 
 
 def agreement(network: torch.nn.Module, teacher: Run, run: Run) -> float:
     """Return the correlation of two networks' cells over the test part."""
-    judge, cells = Predictor(teacher.model)._network, []
+    judge, cells = Predictor(teacher.model).backend.network, []
     for sample in teacher.split.test:
         image, _ = load_pixels(sample, run.config)
         unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import subprocess
 import sys
 import threading
@@ -13,14 +12,16 @@ import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from PIL import Image
 
+from segdec.backends.pytorch import probabilities
 from segdec.config import NetworkConfig
-from segdec.errors import ConfigError, DataError, ImageError, ModelError
+from segdec.errors import ConfigError, ImageError, ModelError
 from segdec.imaging import read_image, write_image
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import write_model
 from segdec.network import SegDecNet, build_network
-from segdec.predict import Predictor, Unreadable, find_images, predict_files, probabilities
+from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.types import Prediction
 
 SIZE = (72, 64)
@@ -95,7 +96,7 @@ def test_a_prediction_is_in_the_images_own_pixels(predictor: Predictor) -> None:
 def test_the_numbers_are_the_networks(model: Path, predictor: Predictor) -> None:
     image = make_image(1, (36, 32))  # already 72 x 64: no resize between
     network = SegDecNet(predictor.card.network)
-    network.load_state_dict(predictor._network.state_dict())
+    network.load_state_dict(predictor.backend.network.state_dict())
     with torch.inference_mode():
         seg, dec = network(torch.from_numpy(image.astype(np.float32) / 255)[None, None])
     prediction = predictor.predict(image)
@@ -179,6 +180,27 @@ def test_what_is_no_image_is_refused(predictor: Predictor, image: Any, message: 
         predictor.predict(image)
 
 
+@pytest.mark.parametrize("shape", [(8, 200), (200, 7), (1, 100_000)])
+def test_an_image_with_less_than_a_pixel_for_a_cell(
+    predictor: Predictor, tmp_path: Path, shape: tuple[int, int]
+) -> None:
+    message = rf"is too small: {shape[0]} x {shape[1]} pixels .* for 72 x 64 takes 9 x 8 and more"
+    with pytest.raises(ImageError, match=message):
+        predictor.predict(np.zeros(shape, np.uint8))
+    write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
+    (row,) = predict_files(predictor, [tmp_path / "a.png"])
+    assert isinstance(row, Unreadable)
+    assert row.reason.startswith(f"{tmp_path / 'a.png'} is too small")
+    assert predictor.predict(np.zeros((9, 8), np.uint8)).score_map.shape == (9, 8)
+
+
+def test_a_tiff_of_floating_point_values_with_nan(predictor: Predictor, tmp_path: Path) -> None:
+    values = np.full((80, 80), np.nan, np.float32)
+    Image.fromarray(values).save(tmp_path / "a.tif")
+    with pytest.raises(ImageError, match=r"a\.tif holds floating-point values; 8 and 16 bit images are read"):
+        predictor.predict(tmp_path / "a.tif")
+
+
 def test_scores_near_one_stay_apart() -> None:
     logits = torch.tensor([20.0, 21.0, -800.0, 0.0])
     scores = probabilities(logits)
@@ -220,7 +242,7 @@ def test_a_score_that_is_no_number_is_never_a_good_part(tmp_path: Path) -> None:
     huge[0, ::2] *= -1
     predictor = Predictor(make_model(tmp_path / "model", **{"fc.weight": huge}), "cpu")
     with torch.inference_mode():
-        predictor._network.decision[1][1].scale.fill_(3e38)
+        predictor.backend.network.decision[1][1].scale.fill_(3e38)
     with pytest.raises(ModelError, match="score of part 7 is no number"):
         predictor.predict(make_image(0), "part 7")
 
@@ -298,80 +320,6 @@ def test_files_are_read_as_they_are_needed_and_no_thread_stays(predictor: Predic
 
 def test_no_files_give_no_predictions(predictor: Predictor) -> None:
     assert list(predict_files(predictor, [])) == []
-
-
-@pytest.fixture
-def tree(tmp_path: Path) -> Path:
-    for name in ("b/2.png", "b/10.JPG", "b/deep/1.tiff", "a.bmp", "notes.txt", "b/._2.png", "[x].png"):
-        path = tmp_path / name
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(b"")
-    (tmp_path / "empty").mkdir()
-    return tmp_path
-
-
-@pytest.mark.parametrize(
-    ("arguments", "stdin", "expected"),
-    [
-        (["b"], "", ["b/10.JPG", "b/2.png", "b/deep/1.tiff"]),
-        (["a.bmp", "b/2.png", "./a.bmp"], "", ["a.bmp", "b/2.png"]),
-        (["notes.txt"], "", ["notes.txt"]),  # named itself: prediction says what is wrong with it
-        (["*"], "", ["[x].png", "a.bmp"]),
-        (["b/**/*.tiff", "b/*.png"], "", ["b/deep/1.tiff", "b/2.png"]),
-        (["[x].png"], "", ["[x].png"]),
-        (["none.png", "a.bmp"], "", ["none.png", "a.bmp"]),
-        (["-"], "b/2.png\r\n\nb/deep\na.bmp", ["b/2.png", "b/deep/1.tiff", "a.bmp"]),
-        (["a.bmp", "-"], "b/2.png\n", ["a.bmp", "b/2.png"]),
-    ],
-)
-def test_what_a_command_line_names(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], stdin: str, expected: list[str]
-) -> None:
-    monkeypatch.chdir(tree)
-    assert find_images(arguments, io.StringIO(stdin)) == ([Path(name) for name in expected], [])
-
-
-def test_absolute_patterns(tree: Path) -> None:
-    assert find_images([f"{tree}/b/*"], io.StringIO()).images == [tree / "b/10.JPG", tree / "b/2.png"]
-
-
-def test_masks_beside_the_images_are_no_images(tmp_path):
-    """KolektorSDD's, KolektorSDD2's, DAGM's and one's own masks; a file that is named itself is taken."""
-    images = ["Test/0001.PNG", "defect/c.png", "kos01/Part0.jpg", "lonely_mask.png", "train/20000.png"]
-    masks = [
-        "Test/Label/0001_label.PNG",
-        "kos01/Part0_label.bmp",
-        "masks/c.png",
-        "train/20000_GT.png",
-    ]
-    for name in images + masks:
-        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / name).touch()
-    found = find_images([str(tmp_path)], io.StringIO())
-    assert found == ([tmp_path / name for name in images], [tmp_path / name for name in masks])
-    pattern, mask = f"{tmp_path}/kos01/*", str(tmp_path / masks[1])
-    assert find_images([pattern], io.StringIO()).images == [tmp_path / "kos01/Part0.jpg"]
-    assert find_images([pattern, mask], io.StringIO()) == ([tmp_path / "kos01/Part0.jpg", Path(mask)], [])
-    assert find_images([str(tmp_path / "masks")], io.StringIO()).images == [tmp_path / "masks/c.png"]
-
-
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["empty"], "the folder empty holds no image"),
-        (["a.bmp", "empty"], "the folder empty holds no image"),
-        (["*.gif"], r'no image \(.*\.png.*\) matches "\*\.gif"'),
-        (["none.png"], r"none\.png does not exist"),
-        (["-"], "no image was named"),
-        ([], "no image was named"),
-    ],
-)
-def test_nothing_found_is_an_error(
-    tree: Path, monkeypatch: pytest.MonkeyPatch, arguments: list[str], message: str
-) -> None:
-    monkeypatch.chdir(tree)
-    with pytest.raises(DataError, match=message):
-        find_images(arguments, io.StringIO("\n"))
 
 
 def test_the_same_file_is_read_for_all_uses(tmp_path: Path, predictor: Predictor) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -71,16 +72,23 @@ def test_a_wished_form_is_taken(on, wish):
     assert runtime.choose_context(wish, NetworkConfig(), "fp32") == wish
 
 
-def test_the_kind_of_cpu_is_one_of_three(monkeypatch):
-    assert runtime.cpu_kind() in ("amx", "avx512-bf16", "other")
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: True, raising=False)
-    assert runtime.cpu_kind() == "amx"
-    monkeypatch.setattr(torch.cpu, "_is_amx_tile_supported", lambda: False, raising=False)
-    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: True, raising=False)
-    assert runtime.cpu_kind() == "avx512-bf16"
-    # a PyTorch that does not tell is taken for one without
-    monkeypatch.delattr(torch.cpu, "_is_amx_tile_supported", raising=False)
-    monkeypatch.delattr(torch.cpu, "_is_avx512_bf16_supported", raising=False)
+@pytest.mark.parametrize(
+    ("flags", "kind"),
+    [
+        ("fpu avx512_bf16 amx_bf16 amx_tile", "amx"),
+        ("fpu avx2 avx512_bf16", "avx512-bf16"),
+        ("fpu avx2", "other"),
+    ],
+)
+def test_the_kind_of_cpu_follows_its_flags(monkeypatch, flags, kind):
+    text = f"processor\t: 0\nmodel name\t: X\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(Path, "exists", lambda self: True)
+    monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
+    assert runtime.cpu_kind() == kind
+
+
+def test_a_system_that_does_not_tell_is_taken_for_a_plain_cpu(monkeypatch):
+    monkeypatch.setattr(Path, "exists", lambda self: False)
     assert runtime.cpu_kind() == "other"
 
 

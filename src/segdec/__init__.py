@@ -18,7 +18,13 @@ __all__ = ["__version__", "load"]
 __version__ = "0.1.0"
 
 
-def load(model: str | Path, *, tile: int | None = None, overlap: int | Literal["auto"] = "auto") -> Predictor:
+def load(
+    model: str | Path,
+    *,
+    tile: int | None = None,
+    overlap: int | Literal["auto"] = "auto",
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
+) -> Predictor:
     """Open a model folder for prediction.
 
     Parameters
@@ -30,6 +36,9 @@ def load(model: str | Path, *, tile: int | None = None, overlap: int | Literal["
         was trained.
     overlap
         Pixels that neighbouring tiles share at least; "auto" is what the network's receptive field needs.
+    backend
+        What computes; "auto" takes the fastest that is installed and certified. More can be said to
+        `segdec.predict.Predictor`.
 
     Returns
     -------
@@ -38,10 +47,11 @@ def load(model: str | Path, *, tile: int | None = None, overlap: int | Literal["
     Raises
     ------
     segdec.errors.ModelError
-        If the folder is not a whole, unaltered model of a format that this version reads.
+        If the folder is not a whole, unaltered model of a format that this version reads, or the export
+        that is asked for is missing or not certified.
     segdec.errors.ConfigError
         If there is no such tile or overlap for the network.
     """
     from segdec.predict import Predictor
 
-    return Predictor(model, tile=tile, overlap=overlap)
+    return Predictor(model, tile=tile, overlap=overlap, backend=backend)

@@ -15,6 +15,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
+from segdec.backends.pytorch import TorchBackend
+from segdec.certificate import Precision
 from segdec.config import Config, load_config
 from segdec.data import open_dataset
 from segdec.data.synthetic import write_dagm_like
@@ -128,20 +130,63 @@ def benchmark_predict(
     config = _config(image_size, precision, context)
     if precision not in ("auto", "fp32"):
         raise ConfigError(f"predictions are computed in fp32, got precision {precision}; leave it out")
-    rows: dict[str, list[float]] = {"image, from file to regions": [], "  network alone": []}
     form = choose_context(config.train.context, config.network, "fp32")
     with _images(config, 2) as samples:
         predictor = _untrained_predictor(config, form)
-        if compiled:
-            predictor._network.compile()
-        for done in range(_WARM_UP + runs):
-            values = _time_prediction(predictor, samples[done % len(samples)].image)
-            if done >= _WARM_UP:
-                for times, value in zip(rows.values(), values, strict=True):
-                    times.append(value)
-            tell(done + 1, _WARM_UP + runs)
+        if compiled and isinstance(predictor.backend, TorchBackend):
+            predictor.backend.network.compile()
+        figures = _time_predictions(predictor, samples, runs, tell)
+    return [*_heading(config, f"fp32, {form} context", compiled, "the prediction of one image"), *figures]
+
+
+def benchmark_model(
+    model: Path,
+    backend: Literal["auto", "torch", "onnx", "openvino"],
+    precision: Precision | None,
+    runs: int,
+    tell: Tell,
+) -> list[str]:
+    """Time predictions of a trained model, or of what it was exported to; PyTorch is needed for itself alone.
+
+    Parameters
+    ----------
+    model, backend, precision
+        As of `segdec.predict.Predictor`.
+    runs, tell
+        As of `benchmark_train`.
+
+    Returns
+    -------
+    list of str
+        A table: medians, and what they lie between.
+
+    Raises
+    ------
+    SegdecError
+        As `segdec.predict.Predictor`.
+    """
+    predictor = Predictor(model, backend=backend, precision=precision)
+    card, found = predictor.card, machine()
+    with _images(_config(card.image_size, "auto", "auto"), 2) as samples:
+        figures = _time_predictions(predictor, samples, runs, tell)
     return [
-        *_heading(config, f"fp32, {form} context", compiled, "the prediction of one image"),
+        f"machine  {found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
+        f"network  that of {model}, {predictor.backend.name} {predictor.backend.precision}",
+        f"timed    the prediction of one image, {card.image_size[0]} x {card.image_size[1]}",
+        "",
+        *figures,
+    ]
+
+
+def _time_predictions(predictor: Predictor, samples: Sequence[Sample], runs: int, tell: Tell) -> list[str]:
+    rows: dict[str, list[float]] = {"image, from file to regions": [], "  network alone": []}
+    for done in range(_WARM_UP + runs):
+        values = _time_prediction(predictor, samples[done % len(samples)].image)
+        if done >= _WARM_UP:
+            for times, value in zip(rows.values(), values, strict=True):
+                times.append(value)
+        tell(done + 1, _WARM_UP + runs)
+    return [
         *_table(rows),
         f"images per second  {1 / statistics.median(rows['image, from file to regions']):.2f}",
         f"peak memory        {_gib(peak_memory())}",
@@ -203,18 +248,12 @@ def _untrained_predictor(config: Config, context: Literal["direct", "spectral"])
 
 def _time_prediction(predictor: Predictor, path: Path) -> tuple[float, float]:
     """Return the seconds of a whole prediction, and of the network alone."""
-    import torch
-
     began = time.perf_counter()
     predictor.predict(path)
     whole = time.perf_counter() - began
-    image = torch.from_numpy(predictor._prepare(path).pixels)[None]  # (1, 1, H, W)
-    image = image.to(predictor._device, memory_format=torch.channels_last)
-    wait_for_device()
+    image = predictor._prepare(path).pixels
     began = time.perf_counter()
-    with torch.inference_mode():
-        predictor._network(image)
-    wait_for_device()
+    predictor.backend([image])
     return whole, time.perf_counter() - began
 
 

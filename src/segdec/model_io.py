@@ -23,6 +23,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load as parse_safetensors
 from safetensors.numpy import save as dump_safetensors
 
+from segdec.certificate import CERTIFICATE, FILES
 from segdec.errors import ModelError, OutputError
 from segdec.files import atomic_write, output_error, write_durably
 from segdec.model_card import FORMAT_VERSION, Calibration, ModelCard
@@ -104,7 +105,7 @@ def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]
         If it is no model folder, a file is missing, was changed or is not readable, ``model.json`` misses
         a field or has one too many, or the format is newer than this version of segdec.
     """
-    folder = _find_model(folder)
+    folder = model_folder(folder)
     card = _read_card(folder)
     blobs = {}
     for name, expected in card.files.items():
@@ -144,7 +145,39 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
         "threshold": calibration.threshold, "threshold_from": "calibration", "calibration": calibration,
     }  # fmt: skip
     files = {name: value for name, value in card.files.items() if name != CARD}
-    atomic_write(_find_model(folder) / CARD, _seal(card.model_copy(update=changes), files).encode())
+    atomic_write(model_folder(folder) / CARD, _seal(card.model_copy(update=changes), files).encode())
+
+
+def model_folder(folder: Path) -> Path:
+    """Find the model folder that a path stands for.
+
+    Parameters
+    ----------
+    folder
+        A model folder, or a run folder that holds one as ``model``.
+
+    Returns
+    -------
+    Path
+        The model folder.
+
+    Raises
+    ------
+    ModelError
+        If there is none.
+    """
+    try:
+        for candidate in (folder, folder / "model"):
+            if (candidate / CARD).is_file():
+                return candidate
+            if (candidate / WEIGHTS).is_file():
+                raise ModelError(f"the model {candidate} misses {CARD}; copy the whole folder again")
+        what = "is a file" if folder.is_file() else "holds no model" if folder.exists() else "does not exist"
+    except OSError as error:
+        raise ModelError(f"cannot read the model {folder}: {error.strerror}; check its rights") from error
+    raise ModelError(
+        f"{folder} {what}; give a folder with {CARD} and {WEIGHTS}, or the folder of a run that ended"
+    )
 
 
 def dump_hashes(hashes: Iterable[str]) -> bytes:
@@ -181,7 +214,7 @@ def read_hashes(folder: Path) -> frozenset[str] | None:
     ModelError
         If it is no model folder, or damaged.
     """
-    folder = _find_model(folder)
+    folder = model_folder(folder)
     if IMAGES not in _read_card(folder).files:
         return None
     return frozenset(_read_bytes(folder, IMAGES).decode().split())
@@ -229,7 +262,7 @@ def _check_replaceable(target: Path) -> None:
         own = set(json.loads((target / CARD).read_bytes())["files"])
     except (ValueError, KeyError, TypeError):
         own = set()  # a damaged model may be replaced, too
-    foreign = sorted(present - own - {CARD, WEIGHTS})
+    foreign = sorted(present - own - {CARD, WEIGHTS, CERTIFICATE, *FILES.values()})
     if foreign:
         raise OutputError(
             f"cannot replace the model {target}: {foreign[0]} in it is not part of a model; move it away"
@@ -249,21 +282,6 @@ def _move(fresh: Path, target: Path) -> None:
         aside.rename(target)
         raise
     shutil.rmtree(aside, ignore_errors=True)
-
-
-def _find_model(folder: Path) -> Path:
-    try:
-        for candidate in (folder, folder / "model"):
-            if (candidate / CARD).is_file():
-                return candidate
-            if (candidate / WEIGHTS).is_file():
-                raise ModelError(f"the model {candidate} misses {CARD}; copy the whole folder again")
-        what = "is a file" if folder.is_file() else "holds no model" if folder.exists() else "does not exist"
-    except OSError as error:
-        raise ModelError(f"cannot read the model {folder}: {error.strerror}; check its rights") from error
-    raise ModelError(
-        f"{folder} {what}; give a folder with {CARD} and {WEIGHTS}, or the folder of a run that ended"
-    )
 
 
 def _read_bytes(folder: Path, name: str) -> bytes:

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import glob
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TextIO
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from segdec.data.folders import find_masks
-from segdec.errors import ConfigError, DataError, ImageError, ModelError
+from segdec.backends import choose_backend, open_backend
+from segdec.certificate import Precision
+from segdec.config import STRIDE
+from segdec.errors import ConfigError, ImageError, ModelError
 from segdec.imaging import (
-    IMAGE_SUFFIXES,
     PixelRows,
     Pixels,
     Rows,
@@ -28,18 +28,11 @@ from segdec.imaging import (
     open_rows,
     read_image,
     resize_image,
-    to_unit,
 )
 from segdec.model_card import ModelCard
-from segdec.model_io import read_model
-from segdec.runtime import choose_context, device_type, require_torch
+from segdec.model_io import model_folder, read_model
 from segdec.tiles import choose_tiling, score_tiles
 from segdec.types import ImageSize, Prediction, Region
-
-if TYPE_CHECKING:
-    import torch
-
-    from segdec.network import SegDecNet
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,10 +53,10 @@ class Unreadable:
 
 @dataclass(frozen=True, slots=True)
 class _Input:
-    """An image as the network takes it: (C, h, w) float32, and its own (height, width)."""
+    """An image as the backend takes it, and its own (height, width)."""
 
     name: str
-    pixels: NDArray[np.float32]
+    pixels: NDArray[Any]
     size: ImageSize
 
 
@@ -83,11 +76,22 @@ class Predictor:
         was trained.
     overlap
         Pixels that neighbouring tiles share at least; "auto" is what the network's receptive field needs.
+    backend
+        What computes: "torch", or an export in "onnx" (ONNX Runtime) or "openvino". "auto" takes the fastest
+        that is installed and certified, and PyTorch for tiles and where a device is named.
+    precision
+        "fp32", "bf16" (openvino) or "int8" (exports); None takes the fastest that is certified.
+    allow_uncertified
+        Use an export without a certificate, or one that failed or was changed.
+    threads
+        How many compute an export; None takes all that the process may use.
 
     Attributes
     ----------
     card : ModelCard
         What the model says of itself.
+    backend : Backend
+        What computes.
     threshold : float
         A score at or above it is a defect; may be set.
     review_threshold : float or None
@@ -100,11 +104,12 @@ class Predictor:
     Raises
     ------
     ModelError
-        If the folder is not a whole, unaltered model of a format that this version reads.
+        If the folder is not a whole, unaltered model of a format that this version reads, or the export
+        that is asked for is missing, uncertified or changed.
     ConfigError
-        If there is no such device, or no such tile or overlap for the network.
+        If there is no such device or precision, or no such tile or overlap for the network.
     MissingExtraError
-        If torch is not installed.
+        If the backend is not installed.
     """
 
     def __init__(
@@ -114,8 +119,14 @@ class Predictor:
         context: Literal["auto", "direct", "spectral"] = "auto",
         tile: int | None = None,
         overlap: int | Literal["auto"] = "auto",
+        *,
+        backend: Literal["auto", "torch", "onnx", "openvino"] = "torch",
+        precision: Precision | None = None,
+        allow_uncertified: bool = False,
+        threads: int | None = None,
     ) -> None:
-        self.card, weights = read_model(Path(model))
+        folder = model_folder(Path(model))
+        self.card, weights = read_model(folder)
         side = self.card.tile if tile is None else tile
         if side is None and overlap != "auto":
             raise ConfigError(f"an overlap ({overlap}) is of tiles; say how large they are, e.g. tile 512")
@@ -124,7 +135,10 @@ class Predictor:
         calibration = self.card.calibration
         self.review_threshold = None if calibration is None else calibration.review_threshold
         self.pixel_threshold = self.card.pixel_threshold
-        self._network, self._device = _open_network(self.card, weights, device, context)
+        if backend == "auto" and (device is not None or self.tiling is not None):
+            backend = "torch"  # a certificate is about whole images
+        choice = choose_backend(folder, self.card, backend, precision, context, allow_uncertified)
+        self.backend = open_backend(choice, self.card, weights, device, threads)
 
     def predict(self, image: NDArray[Any] | str | Path, name: str = "") -> Prediction:
         """Predict one image.
@@ -178,14 +192,9 @@ class Predictor:
         return self._infer([self._prepare(image, name) for image, name in zip(images, called, strict=True)])
 
     def _prepare(self, image: NDArray[Any] | str | Path, name: str = "") -> _Input:
-        if isinstance(image, str | Path):
-            name = name or str(image)
-            pixels = read_image(image, self.card.channels)
-        else:
-            pixels = _to_pixels(image, self.card.channels)
-        height, width = pixels.shape[:2]
-        unit = to_unit(resize_image(pixels, self.card.image_size))  # (h, w, C)
-        return _Input(name, np.ascontiguousarray(unit.transpose(2, 0, 1)), (height, width))
+        name = name or (str(image) if isinstance(image, str | Path) else "")
+        pixels, size = network_pixels(image, self.card, name)
+        return _Input(name, self.backend.prepare(pixels), size)
 
     def predict_rows(self, rows: Rows, name: str = "", batch_size: int = 1) -> Prediction:
         """Predict an image that is read some rows at a time, in tiles.
@@ -226,23 +235,14 @@ class Predictor:
     def _infer(self, inputs: Sequence[_Input]) -> list[Prediction]:
         if not inputs:
             return []
-        scores, maps = self._run(np.stack([each.pixels for each in inputs]))
+        scores, maps = self.backend([each.pixels for each in inputs])  # (N,), (N, h/8, w/8)
         return [
             self._judge(each, float(score), score_map)
             for each, score, score_map in zip(inputs, scores, maps, strict=True)
         ]
 
     def _score_tiles(self, tiles: Sequence[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        return self._run(np.stack([to_unit(tile).transpose(2, 0, 1) for tile in tiles]))
-
-    def _run(self, pixels: NDArray[np.float32]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        """Turn pixels (N, C, h, w) in [0, 1] into scores (N,) and score maps (N, h/8, w/8)."""
-        import torch
-
-        batch = torch.from_numpy(pixels).to(self._device, memory_format=torch.channels_last)
-        with torch.inference_mode():
-            seg_logits, dec_logits = self._network(batch)  # (N, 1, h/8, w/8), (N, 1)
-        return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
+        return self.backend([self.backend.prepare(tile) for tile in tiles])
 
     def _judge(self, image: _Input, score: float, small_map: NDArray[np.float32]) -> Prediction:
         score_map = resize_image(small_map, image.size)  # (h/8, w/8) -> (H, W)
@@ -265,24 +265,6 @@ class Predictor:
             score_map=score_map,
             review_threshold=self.review_threshold,
         )
-
-
-def probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
-    """Turn logits into probabilities; the one place where that happens.
-
-    Parameters
-    ----------
-    logits
-        Any shape and device.
-
-    Returns
-    -------
-    ndarray
-        The same shape, in [0, 1]. In float64, where scores close to 1 stay apart: float32 rounds every
-        logit above 17 to the same score.
-    """
-    wide: torch.Tensor = logits.detach().cpu().double().sigmoid()  # not every device has float64
-    return np.asarray(wide.numpy())
 
 
 def predict_files(
@@ -344,122 +326,48 @@ def _predict_pages(
         yield result
 
 
-class Found(NamedTuple):
-    """Image files that a command line names.
-
-    Attributes
-    ----------
-    images
-        To be predicted.
-    masks
-        Files beside them that are masks of data sets by their names, and no images.
-    """
-
-    images: list[Path]
-    masks: list[Path]
-
-
-def find_images(arguments: Sequence[str], stdin: TextIO) -> Found:
-    """List the images that a command line names.
+def network_pixels(
+    image: NDArray[Any] | str | Path, card: ModelCard, name: str = ""
+) -> tuple[Pixels, ImageSize]:
+    """Read an image and bring it to the size that a network takes.
 
     Parameters
     ----------
-    arguments
-        Files, folders (searched with all folders below), patterns with ``*``, ``?``, ``[`` or ``**``, and
-        "-" for a list on ``stdin``. A file that is named itself is taken whatever its ending, and whether
-        or not it exists: predicting it says what is wrong, and the others go on. In folders and patterns
-        masks are told from images, as training does.
-    stdin
-        One file, folder or pattern a line.
+    image
+        As of `Predictor.predict`.
+    card
+        What the network takes.
+    name
+        What errors call the image.
 
     Returns
     -------
-    Found
-        In the order of the arguments, sorted within folders and patterns, none twice.
+    pixels
+        (h, w, C) uint8 or uint16.
+    size
+        (height, width) of the image itself.
 
     Raises
     ------
-    DataError
-        If a folder or pattern holds no image, or nothing that is named exists.
+    ImageError
+        If it cannot be read, or is too small.
     """
-    names: list[str] = []
-    for argument in arguments:
-        names += [line.rstrip("\r\n") for line in stdin] if argument == "-" else [argument]
-    try:
-        expanded = [_expand(name) for name in names if name.strip()]
-        found = [path for each in expanded for path in each.images]
-        exists = any(path.exists() for path in found)
-    except OSError as error:
-        raise DataError(f"cannot look for images: {error}; check the names and their rights") from error
-    if not exists:
-        named = f"{found[0]} does not exist" if found else "no image was named"
-        raise DataError(f"{named}; name image files, folders or patterns")
-    images = dict.fromkeys(found)
-    masks = dict.fromkeys(path for each in expanded for path in each.masks if path not in images)
-    return Found(list(images), list(masks))
+    if isinstance(image, str | Path):
+        pixels = read_image(image, card.channels)
+    else:
+        pixels = _to_pixels(image, card.channels)
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    _check_size(size, card.image_size, name)
+    return resize_image(pixels, card.image_size), size
 
 
-def _open_network(
-    card: ModelCard,
-    weights: dict[str, NDArray[np.float32]],
-    device: str | None,
-    context: Literal["auto", "direct", "spectral"],
-) -> tuple[SegDecNet, torch.device]:
-    require_torch()
-    import torch
-
-    from segdec.network import SegDecNet
-
-    place = _choose_device(device)
-    with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-        network = SegDecNet(card.network, context=choose_context(context, card.network, "fp32"))
-    check_weights(weights, {name: tuple(value.shape) for name, value in network.state_dict().items()})
-    network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
-    network.to(device=place, memory_format=torch.channels_last)  # type: ignore[call-overload]
-    return network.eval().requires_grad_(False), place
-
-
-def _choose_device(name: str | None) -> torch.device:
-    import torch
-
-    name = name or device_type()
-    try:
-        device = torch.device(name)
-        torch.zeros(1, device=device)
-    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
-        raise ConfigError(f'no device "{name}" on this machine; try "cpu"') from error
-    return device
-
-
-def check_weights(weights: dict[str, NDArray[np.float32]], expected: dict[str, tuple[int, ...]]) -> None:
-    """Refuse weights that do not belong to a network.
-
-    Parameters
-    ----------
-    weights
-        Name -> array.
-    expected
-        Name -> shape, of the network.
-
-    Raises
-    ------
-    ModelError
-        Naming the first weight that is missing, unknown or of another shape.
-    """
-    for name, shape in expected.items():
-        if name not in weights:
-            raise ModelError(
-                f"the weights miss {name}, which the network in model.json has; write the model anew"
-            )
-        if weights[name].shape != shape:
-            raise ModelError(
-                f"the weight {name} is {weights[name].shape}, the network in model.json has {shape}; write"
-                " the model anew"
-            )
-    unknown = sorted(weights.keys() - expected.keys())
-    if unknown:
-        raise ModelError(
-            f"the weights hold {unknown[0]}, which the network in model.json has not; write the model anew"
+def _check_size(size: ImageSize, wanted: ImageSize, name: str) -> None:
+    """Refuse an image with fewer pixels along a side than the score map has cells: it shows no defect."""
+    least = (wanted[0] // STRIDE, wanted[1] // STRIDE)
+    if size[0] < least[0] or size[1] < least[1]:
+        raise ImageError(
+            f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and a model"
+            f" for {wanted[0]} x {wanted[1]} takes {least[0]} x {least[1]} and more; give the whole image"
         )
 
 
@@ -498,33 +406,3 @@ def _decode_ahead(
         finally:
             for future in pending:
                 future.cancel()
-
-
-def _expand(argument: str) -> Found:
-    path = Path(argument)
-    if path.is_dir():
-        images = [each for each in sorted(path.rglob("*")) if _is_image(each)]
-        if not images:
-            raise DataError(f"the folder {path} holds no image ({_endings()}); name another folder")
-        return _without_masks(path, images)
-    if path.exists() or not glob.has_magic(argument):
-        return Found([path], [])
-    matches = [Path(match) for match in sorted(glob.glob(argument, recursive=True))]  # noqa: PTH207 (Path.glob takes no absolute pattern)
-    images = [each for each in matches if _is_image(each)]
-    if not images:
-        raise DataError(f'no image ({_endings()}) matches "{argument}"; correct the pattern')
-    return _without_masks(Path(images[0].anchor), images)
-
-
-def _without_masks(root: Path, paths: list[Path]) -> Found:
-    masks = find_masks(root, paths)
-    return Found([path for path in paths if path not in masks], [path for path in paths if path in masks])
-
-
-def _is_image(path: Path) -> bool:
-    # a leading dot: what macOS writes beside each file on other disks has the image's ending
-    return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".") and path.is_file()
-
-
-def _endings() -> str:
-    return ", ".join(sorted(IMAGE_SUFFIXES))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import importlib.util
 import os
 import platform
 import shutil
@@ -25,7 +26,17 @@ Precision = Literal["fp32", "bf16", "fp16"]
 
 _M_TRIM_THRESHOLD, _M_MMAP_MAX = -1, -4  # of mallopt(3)
 
-_REPORTED = ("segdec", "torch", "numpy", "opencv-python-headless", "pillow", "accelerate", "safetensors")
+_REPORTED = (
+    "segdec",
+    "torch",
+    "numpy",
+    "opencv-python-headless",
+    "pillow",
+    "accelerate",
+    "safetensors",
+    "onnxruntime",
+    "openvino",
+)
 
 
 def require_torch() -> None:
@@ -81,23 +92,39 @@ def keep_freed_memory() -> None:
 def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
     """Return what this CPU offers for bf16: matrix tiles, vector products, or nothing.
 
-    "Accepts bf16" is not "computes in bf16": without these instructions PyTorch emulates it, many
-    times slower than fp32.
+    "Accepts bf16" is not "computes in bf16": without these instructions it is emulated, many times slower
+    than fp32. Where the system does not tell, it is taken for a CPU without.
     """
-    import torch
-
-    if _cpu_has(torch.cpu, "_is_amx_tile_supported"):
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    if "amx_bf16" in flags:
         return "amx"
-    return "avx512-bf16" if _cpu_has(torch.cpu, "_is_avx512_bf16_supported") else "other"
+    return "avx512-bf16" if "avx512_bf16" in flags else "other"
 
 
-def _cpu_has(module: object, name: str) -> bool:
-    supported = getattr(module, name, None)  # private in PyTorch: absent means "not known to be there"
-    return bool(supported()) if supported is not None else False
+def available_cpus() -> int:
+    """Return how many CPUs this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def has_gpu() -> bool:
+    """Tell whether PyTorch would find a GPU; without loading it where no driver is installed."""
+    if not Path("/dev/nvidiactl").exists() and shutil.which("nvidia-smi") is None:
+        return False
+    return _torch_is_installed() and device_type() == "cuda"
+
+
+def _torch_is_installed() -> bool:
+    return importlib.util.find_spec("torch") is not None
 
 
 def device_type() -> str:
     """Return "cuda" where a GPU is at hand, otherwise "cpu"."""
+    if not _torch_is_installed():
+        return "cpu"
     import torch
 
     return "cuda" if torch.cuda.is_available() else "cpu"
@@ -155,11 +182,20 @@ def choose_context(
     """
     if wish != "auto":
         return wish
-    large = (
-        network.context_form == "full" and network.context_kernel >= 11 and network.context_channels >= 256
-    )
     tiles = precision == "bf16" and cpu_kind() == "amx"
-    return "spectral" if large and device_type() == "cpu" and not tiles else "direct"
+    gains = may_gain_from_spectral(network) and device_type() == "cpu" and not tiles
+    return "spectral" if gains else "direct"
+
+
+def may_gain_from_spectral(network: NetworkConfig) -> bool:
+    """Tell whether the context convolution is large enough for its spectral form to be faster anywhere.
+
+    Parameters
+    ----------
+    network
+        Its sizes.
+    """
+    return network.context_form == "full" and network.context_kernel >= 11 and network.context_channels >= 256
 
 
 def can_compile() -> bool:
@@ -212,9 +248,9 @@ def make_accelerator(precision: Precision, accumulate: int) -> Accelerator:
 
 def wait_for_device() -> None:
     """Wait until a GPU has done what it was given; a CPU has done so already."""
-    import torch
-
     if device_type() == "cuda":
+        import torch
+
         torch.cuda.synchronize()
 
 
@@ -222,9 +258,9 @@ def peak_memory() -> int:
     """Return the most bytes that this process has held so far: on a GPU of its memory, otherwise of RAM."""
     import resource
 
-    import torch
-
     if device_type() == "cuda":
+        import torch
+
         return int(torch.cuda.max_memory_allocated())
     unit = 1 if platform.system() == "Darwin" else 1024  # macOS counts in bytes, Linux in KiB
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
@@ -243,8 +279,6 @@ def versions() -> dict[str, str]:
 
 def machine() -> dict[str, str | int]:
     """Describe the machine: processor, cores, what it offers for bf16, device."""
-    import torch
-
     name = platform.processor() or platform.machine()
     info = Path("/proc/cpuinfo")
     if info.exists():
@@ -257,8 +291,14 @@ def machine() -> dict[str, str | int]:
         "cpu": name,
         "cores": os.cpu_count() or 1,
         "cpu_kind": cpu_kind(),
-        "device": torch.cuda.get_device_name() if device == "cuda" else "cpu",
+        "device": _gpu_name() if device == "cuda" else "cpu",
     }
+
+
+def _gpu_name() -> str:
+    import torch
+
+    return str(torch.cuda.get_device_name())
 
 
 def commit() -> str | None:

@@ -11,6 +11,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from segdec.backends.pytorch import probabilities
 from segdec.checkpoint import load_checkpoint
 from segdec.config import STRIDE, Config
 from segdec.data.pixels import load_marks, load_pixels
@@ -19,7 +20,6 @@ from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import IMAGES, dump_hashes, write_model
 from segdec.network import SegDecNet, to_channels_last
-from segdec.predict import probabilities
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
 from segdec.thresholds import best_f1_threshold

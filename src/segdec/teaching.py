@@ -26,16 +26,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from segdec.backends.pytorch import probabilities
 from segdec.config import Config
 from segdec.data import check_files
 from segdec.data.answers import Answers, unjudged
+from segdec.data.find import find_images
 from segdec.data.pixels import load_pixels
 from segdec.errors import ConfigError, DataError, ModelError
 from segdec.imaging import to_unit
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, read_hashes, read_model
 from segdec.network import SegDecNet, to_channels_last
-from segdec.predict import find_images, probabilities
 from segdec.runs import Run
 from segdec.runtime import choose_context, device_type
 from segdec.types import Sample

@@ -32,7 +32,8 @@ _LISTS = ("--folds", "--rows", "--seeds")
 def main() -> NoReturn:
     """Run the command line; errors that segdec raises on purpose become one line and an exit code."""
     debug = "--debug" in sys.argv
-    arguments = _repeat(_LISTS, [argument for argument in sys.argv[1:] if argument != "--debug"])
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    arguments = _repeat((*_LISTS, "--to") if arguments[:1] == ["export"] else _LISTS, arguments)
     try:
         app(arguments, prog_name="segdec", standalone_mode=True)
     except SegdecError as error:

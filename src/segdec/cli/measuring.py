@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from segdec.cli.app import Sets, app
 from segdec.cli.screen import bar, err, experiment_bars, out, show, table_lines
+
+if TYPE_CHECKING:
+    from segdec.certificate import Precision
 
 
 @app.command()
@@ -74,15 +77,35 @@ def reproduce(
 def benchmark(
     what: Annotated[Literal["train", "predict"], typer.Argument(help="train or predict.")],
     image_size: Annotated[tuple[int, int], typer.Option(help="Height and width.")] = (512, 512),
-    precision: Annotated[str, typer.Option(help="auto, fp32, bf16 or fp16 (training only).")] = "auto",
+    precision: Annotated[
+        str, typer.Option(help="auto, fp32, bf16 or fp16 (training); of a model auto, fp32, bf16 or int8.")
+    ] = "auto",
     context: Annotated[str, typer.Option(help="auto, direct or spectral.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
     runs: Annotated[int, typer.Option(min=3, help="Timed runs; the median is shown.")] = 7,
+    model: Annotated[
+        Path | None, typer.Option(help="Time the predictions of this model instead, at its own size.")
+    ] = None,
+    backend: Annotated[
+        Literal["auto", "torch", "onnx", "openvino"], typer.Option(help="What computes that model.")
+    ] = "auto",
 ) -> None:
     """Time the paper's network on this machine: step or image, waiting for data, peak memory."""
-    from segdec.benchmark import benchmark_predict, benchmark_train
+    from segdec.benchmark import benchmark_model, benchmark_predict, benchmark_train
 
+    if model is not None and what == "train":
+        raise typer.BadParameter("--model is for predict")
     with bar("timing") as tell:
-        measure = benchmark_train if what == "train" else benchmark_predict
-        lines = measure(image_size, precision, context, compiled, runs, tell)
+        if model is not None:
+            lines = benchmark_model(model, backend, _export_precision(precision), runs, tell)
+        else:
+            measure = benchmark_train if what == "train" else benchmark_predict
+            lines = measure(image_size, precision, context, compiled, runs, tell)
     show(lines)
+
+
+def _export_precision(name: str) -> Precision | None:
+    found: dict[str, Precision | None] = {"auto": None, "fp32": "fp32", "bf16": "bf16", "int8": "int8"}
+    if name not in found:
+        raise typer.BadParameter(f"--precision of a model is one of {', '.join(found)}, got {name}")
+    return found[name]

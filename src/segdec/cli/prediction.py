@@ -35,19 +35,38 @@ def predict(
     threshold: Annotated[
         float | None, typer.Option(min=0, max=1, help="Decide at this score instead of the model's.")
     ] = None,
+    backend: Annotated[
+        Literal["auto", "torch", "onnx", "openvino"],
+        typer.Option(help="What computes; auto: the fastest that is installed and certified."),
+    ] = "auto",
+    precision: Annotated[
+        Literal["fp32", "bf16", "int8"] | None,
+        typer.Option(help="Of an export; the fastest that is certified if left out."),
+    ] = None,
+    allow_uncertified: Annotated[
+        bool, typer.Option("--allow-uncertified", help="Use an export that is not certified, or changed.")
+    ] = False,
 ) -> None:
     """Score images, decide, and say where the defects are."""
     from PIL import Image
 
+    from segdec.data.find import find_images
     from segdec.files import atomic_write
-    from segdec.predict import Predictor, Unreadable, find_images, predict_files
+    from segdec.predict import Predictor, Unreadable, predict_files
     from segdec.results import find_overlay, overlay_paths, write_overlay
 
     if tile is not None:
         # Pillow takes an image of 90 megapixels for an attack; whoever cuts tiles has such images
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     render = renderer(form)
-    predictor = Predictor(model, tile=tile, overlap=_overlap(overlap))
+    predictor = Predictor(
+        model,
+        tile=tile,
+        overlap=_overlap(overlap),
+        backend=backend,
+        precision=precision,
+        allow_uncertified=allow_uncertified,
+    )
     if threshold is not None:
         predictor.threshold, predictor.review_threshold = threshold, None
     paths, masks = find_images(images, sys.stdin)

@@ -8,7 +8,7 @@ import json
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
@@ -27,6 +27,14 @@ if TYPE_CHECKING:
     from segdec.train import Progress as Training
     from segdec.types import Prediction
 
+
+class Tell(Protocol):
+    """Moves a bar."""
+
+    def __call__(self, done: int, total: int, title: str = ...) -> None:
+        """Say how much is done, and perhaps what."""
+
+
 out = Console(highlight=False, soft_wrap=True)
 err = Console(stderr=True, highlight=False, soft_wrap=True)
 
@@ -44,7 +52,7 @@ def show(lines: Iterable[str]) -> None:
 
 
 @contextmanager
-def bar(what: str) -> Generator[Callable[[int, int], None], None, None]:
+def bar(what: str) -> Generator[Tell, None, None]:
     """Show a bar while something counts up; gone when it has ended.
 
     Parameters
@@ -55,11 +63,15 @@ def bar(what: str) -> Generator[Callable[[int, int], None], None, None]:
     Yields
     ------
     callable
-        To be called with (done, total).
+        To be called with (done, total), and with another title where that has changed.
     """
     with _bars() as progress:
         task = progress.add_task(what, total=None)
-        yield lambda done, total: progress.update(task, completed=done, total=total)
+
+        def tell(done: int, total: int, title: str = what) -> None:
+            progress.update(task, description=title, completed=done, total=total)
+
+        yield tell
 
 
 @contextmanager

@@ -13,6 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.backends.pytorch import TorchBackend
+from segdec.errors import ConfigError
 from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.suggest.pool import Candidate
 from segdec.types import Prediction
@@ -217,7 +219,12 @@ def _seen_by_decision(predictor: Predictor) -> Iterator[deque[NDArray[np.float64
     def keep(_module: Any, inputs: tuple[Any, ...]) -> None:
         rows.extend(inputs[0].detach().cpu().double().numpy())  # (N, D)
 
-    handle = predictor._network.fc.register_forward_pre_hook(keep)
+    if not isinstance(predictor.backend, TorchBackend):
+        raise ConfigError(
+            "suggestions look inside the network, which an export does not allow, got the backend"
+            f" {predictor.backend.name}; open the model with the backend torch"
+        )
+    handle = predictor.backend.network.fc.register_forward_pre_hook(keep)
     try:
         yield rows
     finally:

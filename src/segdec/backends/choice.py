@@ -1,0 +1,260 @@
+"""Which backend to take: the fastest that is installed and certified, or the one that is asked for."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+from collections.abc import Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from segdec.certificate import (
+    CERTIFICATE,
+    FILES,
+    BackendName,
+    Certificate,
+    Check,
+    Form,
+    Precision,
+    read_certificate,
+)
+from segdec.errors import ConfigError, MissingExtraError, ModelError
+from segdec.model_card import ModelCard
+from segdec.model_io import WEIGHTS
+from segdec.runtime import cpu_kind, has_gpu
+
+_MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What computes a model.
+
+    Attributes
+    ----------
+    backend, precision, context
+        As in a certificate.
+    file
+        The graph; None is the network itself.
+    """
+
+    backend: BackendName
+    precision: Precision = "fp32"
+    context: Literal["auto", "direct", "spectral"] = "auto"
+    file: Path | None = None
+
+
+def choose_backend(
+    folder: Path,
+    card: ModelCard,
+    backend: Literal["auto", "torch", "onnx", "openvino"] = "auto",
+    precision: Precision | None = None,
+    context: Literal["auto", "direct", "spectral"] = "auto",
+    allow_uncertified: bool = False,
+) -> Choice:
+    """Choose what computes a model.
+
+    Times are those that the certificate holds, each relative to PyTorch on the same machine. bf16 and int8
+    round otherwise on another kind of CPU; "auto" takes them only on the kind that they were certified on.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    card
+        Its model.json.
+    backend
+        "auto" takes the fastest that is installed and certified, PyTorch among them; on a GPU, PyTorch.
+    precision
+        None takes the fastest certified one.
+    context
+        Form of the context layer; "auto" takes the faster.
+    allow_uncertified
+        Also take a file without a certificate, or one that was changed or failed.
+
+    Returns
+    -------
+    Choice
+
+    Raises
+    ------
+    ModelError
+        If there is no such file, or it may not be used, with the reason.
+    ConfigError
+        If the backend does not compute in that precision.
+    MissingExtraError
+        If PyTorch is not installed, and there is nothing else.
+    """
+    if backend == "torch":
+        if precision not in (None, "fp32"):
+            raise ConfigError(f"the backend torch predicts in fp32, got {precision}; choose onnx or openvino")
+        return Choice("torch", context=context)
+    if backend == "onnx" and precision == "bf16":
+        raise ConfigError("the backend onnx computes in fp32 or int8, got bf16; choose openvino for bf16")
+    wanted = _Wish(backend, precision, context)
+    certificate = read_certificate(folder)
+    checks = [check for check in certificate.checks if wanted.fits(check)] if certificate else []
+    usable = [check for check in checks if refusal(folder, card, certificate, check) is None]
+    torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
+    if torch_fits and has_gpu():
+        return Choice("torch", context=context)
+    if backend == "auto":
+        usable = [check for check in usable if is_installed(check.backend) and _is_at_home(check)]
+    if usable:
+        best = min(usable, key=_relative_time)
+        if not torch_fits or _relative_time(best) < 1:
+            return Choice(best.backend, best.precision, best.context, folder / best.file)
+    if torch_fits:
+        return Choice("torch", context=context)
+    if allow_uncertified:
+        return _any_file(folder, wanted, checks)
+    if backend == "auto" and precision in (None, "fp32") and not wanted.is_there(folder):
+        raise MissingExtraError(
+            f"this needs PyTorch, which is not installed, or an export, which the model {folder} does not"
+            " hold; install PyTorch with: pip install 'segdec[train]', or where it is installed, run:"
+            f" {wanted.command(folder)}"
+        )
+    raise ModelError(_why_not(folder, card, wanted, certificate, checks))
+
+
+def refusal(folder: Path, card: ModelCard, certificate: Certificate | None, check: Check) -> str | None:
+    """Say why an export may not be used; None where it may.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    card
+        Its model.json.
+    certificate
+        Its certificate.
+    check
+        The export's entry in it.
+
+    Returns
+    -------
+    str or None
+        Half a sentence.
+    """
+    if certificate is None:
+        return "has no certificate"
+    if not check.passed:
+        return f"failed its certification: {check.reason}"
+    if certificate.weights != card.files[WEIGHTS]:
+        return "was certified for other weights"
+    if (certificate.threshold, certificate.review_threshold) != thresholds(card):
+        return f"was certified at other thresholds ({certificate.threshold:.6g}, now {card.threshold:.6g})"
+    path = folder / check.file
+    if not path.is_file():
+        return "is missing"
+    if hashlib.sha256(path.read_bytes()).hexdigest() != check.sha256:
+        return "was changed after its certification"
+    return None
+
+
+def thresholds(card: ModelCard) -> tuple[float, float | None]:
+    """Return the threshold and the review threshold that a model decides with.
+
+    Parameters
+    ----------
+    card
+        Its model.json.
+    """
+    return card.threshold, None if card.calibration is None else card.calibration.review_threshold
+
+
+def is_installed(backend: BackendName) -> bool:
+    """Tell whether a backend's library is installed, without loading it.
+
+    Parameters
+    ----------
+    backend
+        Which.
+    """
+    return importlib.util.find_spec(_MODULES[backend]) is not None
+
+
+@dataclass(frozen=True)
+class _Wish:
+    backend: str
+    precision: Precision | None
+    context: str
+
+    def fits(self, check: Check) -> bool:
+        return (
+            self.backend in ("auto", check.backend)
+            and self.precision in (None, check.precision)
+            and self.context in ("auto", check.context)
+        )
+
+    def files(self) -> Iterable[tuple[Precision, Form, str]]:
+        """Yield what may be there: the spectral form first, which is faster on most CPUs."""
+        for form in ("spectral", "direct"):
+            if self.context in ("auto", form):
+                yield self.precision or "fp32", form, FILES[self.precision or "fp32", form]
+
+    def is_there(self, folder: Path) -> bool:
+        return any((folder / name).is_file() for _, _, name in self.files())
+
+    def command(self, folder: Path) -> str:
+        """Return what makes such a file."""
+        target = "int8" if self.precision == "int8" else ""
+        backend = "onnx" if self.backend == "auto" else self.backend
+        return f"segdec export {folder} --to {backend} {target}".rstrip()
+
+
+def _relative_time(check: Check) -> float:
+    return check.milliseconds / check.torch_milliseconds
+
+
+def _is_at_home(check: Check) -> bool:
+    return check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+
+
+def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
+    present = [check for check in checks if (folder / check.file).is_file()]
+    if present:
+        best = min(present, key=_relative_time)
+        return Choice(best.backend, best.precision, best.context, folder / best.file)
+    for precision, form, name in wanted.files():
+        if (folder / name).is_file():
+            backend: BackendName = "openvino" if wanted.backend == "openvino" else "onnx"
+            return Choice(backend, precision, form, folder / name)
+    raise ModelError(_no_file(folder, wanted))
+
+
+def _why_not(
+    folder: Path,
+    card: ModelCard,
+    wanted: _Wish,
+    certificate: Certificate | None,
+    checks: Iterable[Check],
+) -> str:
+    reasons = {check.file: refusal(folder, card, certificate, check) for check in checks}
+    for file, reason in reasons.items():
+        if reason is not None:
+            return (
+                f"{folder / file} {reason}; certify it with: {wanted.command(folder)}"
+                " (--allow-uncertified takes it as it is)"
+            )
+    names = [name for _, _, name in wanted.files() if (folder / name).is_file()]
+    if names and not reasons:
+        return (
+            f"{folder / names[0]} is not certified for {_what(wanted)} ({CERTIFICATE} does not name it);"
+            f" certify it with: {wanted.command(folder)} (--allow-uncertified takes it as it is)"
+        )
+    if reasons:  # certified, but on another kind of CPU or for a library that is not installed
+        return (
+            f"the exports in {folder} are certified for other machines or need what is not installed here;"
+            " name one with --backend and --precision"
+        )
+    return _no_file(folder, wanted)
+
+
+def _no_file(folder: Path, wanted: _Wish) -> str:
+    return f"the model {folder} holds no file for {_what(wanted)}; make it with: {wanted.command(folder)}"
+
+
+def _what(wanted: _Wish) -> str:
+    return " ".join(part for part in (wanted.backend.replace("auto", "onnx"), wanted.precision) if part)

@@ -1,0 +1,148 @@
+"""The network itself, in PyTorch: what the other backends are compared with."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.certificate import BackendName, Precision
+from segdec.errors import ConfigError, ModelError
+from segdec.imaging import Pixels, to_unit
+from segdec.model_card import ModelCard
+from segdec.runtime import choose_context, device_type, require_torch
+
+if TYPE_CHECKING:
+    import torch
+
+
+class TorchBackend:
+    """The network in fp32.
+
+    Parameters
+    ----------
+    card
+        What the network is.
+    weights
+        Name -> array.
+    device
+        In torch's words; None takes a GPU where there is one.
+    context
+        How the context convolution is computed.
+
+    Attributes
+    ----------
+    network : SegDecNet
+        In evaluation mode.
+    device : torch.device
+        Where it is.
+
+    Raises
+    ------
+    ModelError
+        If the weights do not belong to the network.
+    ConfigError
+        If there is no such device.
+    MissingExtraError
+        If torch is not installed.
+    """
+
+    name: BackendName = "torch"
+    precision: Precision = "fp32"
+
+    def __init__(
+        self,
+        card: ModelCard,
+        weights: Mapping[str, NDArray[np.float32]],
+        device: str | None = None,
+        context: Literal["auto", "direct", "spectral"] = "auto",
+    ) -> None:
+        require_torch()
+        import torch
+
+        from segdec.network import SegDecNet
+
+        self.device = _choose_device(device)
+        with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
+            network = SegDecNet(card.network, context=choose_context(context, card.network, "fp32"))
+        check_weights(weights, {name: tuple(value.shape) for name, value in network.state_dict().items()})
+        network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
+        network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        self.network = network.eval().requires_grad_(False)
+
+    def prepare(self, pixels: Pixels) -> NDArray[Any]:
+        """Return (C, h, w) float32 in [0, 1]."""
+        return np.ascontiguousarray(to_unit(pixels).transpose(2, 0, 1))
+
+    def __call__(self, images: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        """Score prepared images."""
+        import torch
+
+        batch = torch.from_numpy(np.stack(images)).to(self.device, memory_format=torch.channels_last)
+        with torch.inference_mode():
+            seg_logits, dec_logits = self.network(batch)  # (N, 1, h/8, w/8), (N, 1)
+        return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
+
+
+def probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
+    """Turn logits into probabilities; the one place where that happens.
+
+    Parameters
+    ----------
+    logits
+        Any shape and device.
+
+    Returns
+    -------
+    ndarray
+        The same shape, in [0, 1]. In float64, where scores close to 1 stay apart: float32 rounds every
+        logit above 17 to the same score.
+    """
+    wide: torch.Tensor = logits.detach().cpu().double().sigmoid()  # not every device has float64
+    return np.asarray(wide.numpy())
+
+
+def check_weights(weights: Mapping[str, NDArray[np.float32]], expected: dict[str, tuple[int, ...]]) -> None:
+    """Refuse weights that do not belong to a network.
+
+    Parameters
+    ----------
+    weights
+        Name -> array.
+    expected
+        Name -> shape, of the network.
+
+    Raises
+    ------
+    ModelError
+        Naming the first weight that is missing, unknown or of another shape.
+    """
+    for name, shape in expected.items():
+        if name not in weights:
+            raise ModelError(
+                f"the weights miss {name}, which the network in model.json has; write the model anew"
+            )
+        if weights[name].shape != shape:
+            raise ModelError(
+                f"the weight {name} is {weights[name].shape}, the network in model.json has {shape}; write"
+                " the model anew"
+            )
+    unknown = sorted(weights.keys() - expected.keys())
+    if unknown:
+        raise ModelError(
+            f"the weights hold {unknown[0]}, which the network in model.json has not; write the model anew"
+        )
+
+
+def _choose_device(name: str | None) -> torch.device:
+    import torch
+
+    name = name or device_type()
+    try:
+        device = torch.device(name)
+        torch.zeros(1, device=device)
+    except (RuntimeError, AssertionError) as error:  # torch asserts that it was built for the device
+        raise ConfigError(f'no device "{name}" on this machine; try "cpu"') from error
+    return device
