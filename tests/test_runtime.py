@@ -115,7 +115,8 @@ def test_precision_may_change_from_training_to_training():
 
 def test_versions_and_machine_are_told():
     found = runtime.versions()
-    assert found["torch"] == torch.__version__
+    # a package's version may leave out which build it is, as in 2.13.0+cu130
+    assert found["torch"].partition("+")[0] == torch.__version__.partition("+")[0]
     assert found["python"] == ".".join(map(str, sys.version_info[:3]))
     machine = runtime.machine()
     assert machine["cpu"]
