@@ -16,6 +16,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.contact_sheet import Tile, draw_contact_sheet
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.evaluation import (
     BestF1,
@@ -53,7 +54,7 @@ from segdec.metrics import (
 )
 from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
-from segdec.plots import Tile, draw_contact_sheet, draw_curves
+from segdec.plots import draw_curves
 from segdec.predict import Predictor, predict_files
 from segdec.runs import samples_to_judge
 from segdec.thresholds import best_f1_threshold

@@ -12,12 +12,12 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.contact_sheet import Tile
 from segdec.intervals import Interval
 from segdec.judged import Judged
 from segdec.metrics import Confusion, Metric
 from segdec.mistakes import Mistakes
 from segdec.pixel_metrics import PixelTally, SizeRecall
-from segdec.plots import Tile
 
 
 class Row(NamedTuple):

@@ -1,4 +1,4 @@
-"""The pictures of an evaluation: its curves, and the images closest to a wrong decision."""
+"""Curves and intervals as pictures, and what all pictures share."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -19,40 +18,8 @@ DEFECT = "#c8553d"
 GOOD = "#3d7a9e"
 INK = "#2b2d33"
 FAINT = "#9a9da6"
-_OUTLINE = (244, 208, 63)  # yellow stands out on grey and on the score's red alike
 _DPI = 150
-_SHEET_WIDTH = 12.5  # inches, as the next two
-_HEADING = 0.47
-_CAPTION = 0.4
 _LONGEST_NAME = 90
-
-
-@dataclass(frozen=True, slots=True)
-class Tile:
-    """One image of the contact sheet, reduced to thumbnail size.
-
-    Attributes
-    ----------
-    name, label, score, decision
-        As in `segdec.evaluate.Row`.
-    margin
-        How far the score stands on the right side of its threshold; negative is a wrong decision.
-    image
-        (h, w, 3) uint8.
-    mask
-        (h, w) bool; None without pixel annotation.
-    score_map
-        (h, w) float32 in [0, 1].
-    """
-
-    name: str
-    label: bool
-    score: float
-    decision: bool
-    margin: float
-    image: NDArray[np.uint8]
-    mask: NDArray[np.bool_] | None
-    score_map: NDArray[np.float32]
 
 
 def draw_curves(
@@ -84,7 +51,7 @@ def draw_curves(
     MissingExtraError
         Without matplotlib.
     """
-    figure = _new_figure(12.5, 4.1)
+    figure = new_figure(12.5, 4.1)
     left, middle, right = figure.subplots(1, 3)
     found, false = decisions[labels], decisions[~labels]
     chosen = "at the threshold" if len(set(thresholds)) == 1 else "at the folds' thresholds"
@@ -112,63 +79,7 @@ def draw_curves(
         _corner(middle, f"AUROC {area.value:.3f}", "right")
 
     _draw_histogram(right, scores[labels], scores[~labels], sorted(set(thresholds)))
-    return _png(figure)
-
-
-def draw_contact_sheet(tiles: Sequence[Tile]) -> bytes:
-    """Draw the images closest to a wrong decision, the worst first: misses, then false alarms.
-
-    Each tile shows the image with the mask's outline, and the score map laid over it.
-
-    Parameters
-    ----------
-    tiles
-        At least one.
-
-    Returns
-    -------
-    bytes
-        A PNG file.
-
-    Raises
-    ------
-    MissingExtraError
-        Without matplotlib.
-    """
-    groups = [
-        (title, sorted((tile for tile in tiles if tile.label is label), key=lambda tile: tile.margin))
-        for label, title in ((True, "Defective, lowest scores"), (False, "Good, highest scores"))
-    ]
-    groups = [(title, members) for title, members in groups if members]
-    pairs = {id(tile): _side_by_side(tile) for tile in tiles}
-    # the sheet is laid out for the typical image; others keep their shape within their cell
-    aspect = float(np.median([pair.shape[1] / pair.shape[0] for pair in pairs.values()]))
-    columns = 6 if aspect < 1.2 else 3
-    cell_width = _SHEET_WIDTH / columns
-    cell_height = min(0.94 * cell_width / aspect, 5.0) + _CAPTION + 0.15
-    rows = [-(-len(members) // columns) for _, members in groups]
-    height = sum(_HEADING + count * cell_height for count in rows)
-    figure = _new_figure(_SHEET_WIDTH, height, constrained=False)
-    margin = 0.03 * cell_width  # inches, as all lengths here; `top` is measured from the upper edge
-    top = 0.0
-    for (title, members), count in zip(groups, rows, strict=True):
-        y = 1 - (top + 0.33) / height
-        figure.text(margin / _SHEET_WIDTH, y, title, fontsize=13, color=INK, weight="bold")
-        if top == 0:
-            legend = "yellow outline: marked defect     red: score map"
-            figure.text(1 - margin / _SHEET_WIDTH, y, legend, fontsize=9, color=FAINT, ha="right")
-        top += _HEADING
-        for number, tile in enumerate(members):
-            row, column = divmod(number, columns)
-            box = (
-                (column * cell_width + margin) / _SHEET_WIDTH,
-                1 - (top + (row + 1) * cell_height - 0.15) / height,
-                (cell_width - 2 * margin) / _SHEET_WIDTH,
-                (cell_height - _CAPTION - 0.15) / height,
-            )
-            _draw_tile(figure.add_axes(box), tile, pairs[id(tile)], limit=int(cell_width * 14))
-        top += count * cell_height
-    return _png(figure)
+    return to_png(figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,7 +120,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     MissingExtraError
         Without matplotlib.
     """
-    figure = _new_figure(8.5, 1.4 + 0.42 * len(intervals))
+    figure = new_figure(8.5, 1.4 + 0.42 * len(intervals))
     axes = figure.subplots()
     _frame(axes, title, label, "")
     places = list(range(len(intervals)))
@@ -231,7 +142,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     axes.set_yticks([])
     for place, one in zip(places, intervals, strict=True):
         axes.annotate(
-            _shortened(one.name),
+            shortened(one.name),
             (0.01, place),
             (0, 6),
             xycoords=axes.get_yaxis_transform(),
@@ -247,7 +158,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     axes.set_xlim(low - room, high + room)
     axes.grid(axis="x", color=FAINT, alpha=0.3, linewidth=0.6)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
-    return _png(figure)
+    return to_png(figure)
 
 
 @dataclass(frozen=True, slots=True)
@@ -285,7 +196,7 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
     MissingExtraError
         Without matplotlib.
     """
-    figure = _new_figure(8.5, 5.0)
+    figure = new_figure(8.5, 5.0)
     axes = figure.subplots()
     _frame(axes, title, x, y)
     colours = (FAINT, DEFECT, GOOD, INK)
@@ -300,75 +211,16 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
             linewidth=1.6,
             elinewidth=1,
             capsize=3,
-            label=_shortened(name),
+            label=shortened(name),
         )
     axes.autoscale()
     axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
     if note:
         place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
         axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=22)
-        axes.annotate(_shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
+        axes.annotate(shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
-    return _png(figure)
-
-
-def _shortened(name: str) -> str:
-    return _drawable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
-
-
-def _draw_tile(axes: Any, tile: Tile, pair: NDArray[np.uint8], limit: int) -> None:
-    axes.imshow(pair, interpolation="antialiased")
-    axes.set_anchor("NW")
-    axes.set_axis_off()
-    verdict = {
-        (True, True): "found",
-        (True, False): "missed",
-        (False, True): "false alarm",
-        (False, False): "passed",
-    }[tile.label, tile.decision]
-    wrong = tile.label is not tile.decision
-    name = tile.name if len(tile.name) <= limit else "…" + tile.name[1 - limit :]
-    axes.set_title(
-        f"{verdict}  {score_text(tile.score, 3)}",
-        loc="left",
-        fontsize=9.5,
-        color=DEFECT if wrong else INK,
-        weight="bold" if wrong else "normal",
-        pad=13,
-    )
-    axes.annotate(
-        _drawable(name),
-        (0, 1),
-        (0, 4),
-        xycoords="axes fraction",
-        textcoords="offset points",
-        fontsize=7.5,
-        color=FAINT,
-        parse_math=False,  # a $ in a file name is a $
-    )
-
-
-def _drawable(text: str) -> str:
-    """Replace what the font cannot draw, of which matplotlib would warn once per letter."""
-    from matplotlib.font_manager import FontProperties, findfont, get_font
-
-    font = get_font(findfont(FontProperties()))
-    return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in text)
-
-
-def _side_by_side(tile: Tile) -> NDArray[np.uint8]:
-    """Image with the mask's outline, and the score map over the image: (h, w', 3), stacked if wide."""
-    outlined = tile.image.copy()
-    if tile.mask is not None:
-        contours, _ = cv2.findContours(tile.mask.astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-        cv2.drawContours(outlined, contours, -1, _OUTLINE, thickness=max(1, max(tile.mask.shape) // 250))
-    # seg_logits have mean 0: a good surface lies around 0.5, and would only be veiled
-    opacity = 1.6 * np.clip(tile.score_map - 0.5, 0, None)[..., None]  # (h, w, 1)
-    red = np.array([215, 38, 30], np.float32)
-    overlay = ((1 - opacity) * tile.image + opacity * red).astype(np.uint8)
-    axis = 0 if tile.image.shape[1] > 1.5 * tile.image.shape[0] else 1
-    gap = np.full_like(outlined.take(range(max(2, max(outlined.shape) // 100)), axis=axis), 255)
-    return np.concatenate([outlined, gap, overlay], axis=axis)
+    return to_png(figure)
 
 
 def _draw_histogram(
@@ -400,7 +252,50 @@ def _draw_histogram(
     axes.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper center")
 
 
-def _new_figure(width: float, height: float, *, constrained: bool = True) -> Any:
+def shortened(name: str) -> str:
+    """Return a name that fits into a picture, with nothing that the font cannot draw.
+
+    Parameters
+    ----------
+    name
+        Any text; the end of a long one is cut off.
+    """
+    return drawable(name if len(name) <= _LONGEST_NAME else name[: _LONGEST_NAME - 1] + "…")
+
+
+def drawable(text: str) -> str:
+    """Replace what the font cannot draw, of which matplotlib would warn once per letter.
+
+    Parameters
+    ----------
+    text
+        Any text.
+    """
+    from matplotlib.font_manager import FontProperties, findfont, get_font
+
+    font = get_font(findfont(FontProperties()))
+    return "".join(letter if font.get_char_index(ord(letter)) else "?" for letter in text)
+
+
+def new_figure(width: float, height: float, *, constrained: bool = True) -> Any:
+    """Make an empty matplotlib figure on white; its size in inches.
+
+    Parameters
+    ----------
+    width, height
+        In inches.
+    constrained
+        Whether matplotlib lays it out.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+
+    Raises
+    ------
+    MissingExtraError
+        Without matplotlib.
+    """
     try:
         from matplotlib.backends.backend_agg import FigureCanvasAgg
         from matplotlib.figure import Figure
@@ -452,7 +347,14 @@ def _say(axes: Any, text: str) -> None:
     axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", color=FAINT, fontsize=9.5, wrap=True)
 
 
-def _png(figure: Any) -> bytes:
+def to_png(figure: Any) -> bytes:
+    """Return a figure as the content of a PNG file.
+
+    Parameters
+    ----------
+    figure
+        Of `new_figure`.
+    """
     stream = io.BytesIO()
     figure.savefig(stream, format="png", metadata={"Software": None})
     return stream.getvalue()
