@@ -18,7 +18,7 @@ from segdec.data.pixels import load_marks, load_pixels
 from segdec.imaging import DEFECT, UNKNOWN, Pixels, open_rows, to_unit
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
-from segdec.model_io import IMAGES, dump_hashes, write_model
+from segdec.model_io import IMAGES, dump_hashes, read_model, write_model
 from segdec.network import SegDecNet, to_channels_last
 from segdec.runs import Run
 from segdec.runtime import choose_context, commit, device_type, versions
@@ -28,6 +28,8 @@ from segdec.types import Sample
 from segdec.weighting import reduce_to_cells
 
 _DEFAULT = 0.5
+_FLAT = 0.05
+"""Scale of the segmentation head below which its logits are next to 0 everywhere; it begins with 1."""
 
 
 def validation_ap(network: SegDecNet, run: Run, watch: Callable[[int, int], None]) -> float | None:
@@ -98,6 +100,27 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
     )
     images = {IMAGES: dump_hashes(run.image_hashes)} if run.image_hashes else {}
     write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()}, images)
+
+
+def has_flat_maps(model: Path) -> bool:
+    """Tell whether a model's score maps are 0.5 everywhere: its segmentation stage has learnt nothing.
+
+    One scale ends that stage. While the features are still random, a small scale is the best that the loss
+    can do; with few defects and a high learning rate it may reach 0 before the features say anything, and
+    there no gradient reaches them any more (docs/results.md shows such a run).
+
+    Parameters
+    ----------
+    model
+        A model folder.
+
+    Raises
+    ------
+    ModelError
+        If it is no whole model.
+    """
+    _, weights = read_model(model)
+    return bool(abs(weights["seg_head.1.scale"][0]) < _FLAT)
 
 
 def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:

@@ -208,6 +208,7 @@ def trained_lines(run: Run) -> list[str]:
     list of str
     """
     from segdec.score_axis import score_text
+    from segdec.scoring import has_flat_maps
 
     card = json.loads((run.model / "model.json").read_text(encoding="utf-8"))
     where = {
@@ -220,6 +221,12 @@ def trained_lines(run: Run) -> list[str]:
     if unreadable:
         lines.append(f"{len(unreadable)} files could not be used and were left out:")
         lines += [f"  {name}: {reason}" for name, reason in unreadable.items()]
+    if run.config.loss.balance != "decision" and has_flat_maps(run.model):
+        rate = run.config.train.learning_rate
+        lines.append(
+            "The segmentation stage has learnt nothing, its score maps are the same everywhere: train anew"
+            f" with a lower train.learning_rate (it was {rate:g}; try {rate / 5:g}), more epochs or more masks."
+        )
     lines.append(f"Next: segdec evaluate {run.folder}")
     return lines
 
