@@ -225,7 +225,8 @@ def trained_lines(run: Run) -> list[str]:
         rate = run.config.train.learning_rate
         lines.append(
             "The segmentation stage has learnt nothing, its score maps are the same everywhere: train anew"
-            f" with a lower train.learning_rate (it was {rate:g}; try {rate / 5:g}), more epochs or more masks."
+            f" with a lower train.learning_rate (it was {rate:g}; try {rate / 5:g}), more epochs or more"
+            " masks."
         )
     lines.append(f"Next: segdec evaluate {run.folder}")
     return lines
