@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from segdec.backends.pytorch import open_network
 from segdec.config import NetworkConfig, load_config
 from segdec.data import open_dataset
 from segdec.data.synthetic import write_dagm_like
@@ -18,7 +19,6 @@ from segdec.model_io import read_model
 from segdec.network import FeatureNorm, SegDecNet, build_network
 from segdec.predict import Predictor
 from segdec.runs import Run
-from segdec.scoring import _ready
 from segdec.starting import frozen_statistics
 from segdec.train import train
 
@@ -65,7 +65,7 @@ def test_measuring_a_single_image_and_freezing_changes_nothing_for_it(trained: R
     """With one image its own statistics are the means, so both networks are the same function of it."""
     config = trained.config
     weights = {name: torch.tensor(value) for name, value in read_model(trained.model)[1].items()}
-    network = _ready(weights, config)
+    network = open_network(config.network, weights, config.train.context)
     sample = trained.split.train[0]
     statistics = frozen_statistics(network, [sample], config, lambda *_: None)
     frozen = SegDecNet(config.network.model_copy(update={"norm": "frozen"}))

@@ -11,17 +11,17 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from segdec.backends.pytorch import probabilities
+from segdec.backends.pytorch import open_network, probabilities, to_batch
 from segdec.checkpoint import load_checkpoint
 from segdec.config import STRIDE, Config
 from segdec.data.pixels import load_marks, load_pixels
-from segdec.imaging import DEFECT, UNKNOWN, Pixels, open_rows, to_unit
+from segdec.imaging import DEFECT, UNKNOWN, Pixels, open_rows
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import IMAGES, dump_hashes, read_model, write_model
-from segdec.network import SegDecNet, to_channels_last
+from segdec.network import SegDecNet
 from segdec.runs import Run
-from segdec.runtime import choose_context, commit, device_type, versions
+from segdec.runtime import commit, versions
 from segdec.thresholds import best_f1_threshold
 from segdec.tiles import Infer, choose_tiling, score_tiles
 from segdec.types import Sample
@@ -44,7 +44,7 @@ def validation_ap(network: SegDecNet, run: Run, watch: Callable[[int, int], None
     watch
         Called with (images scored, images in all).
     """
-    scores, _, _ = _score(_ready(network.state_dict(), run.config), run.split.val, run.config, watch)
+    scores, _, _ = _score(_open(network.state_dict(), run.config), run.split.val, run.config, watch)
     return average_precision(_labels(run.split.val), scores).value
 
 
@@ -71,7 +71,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         If the model folder cannot be written.
     """
     weights, _ = load_checkpoint(checkpoint)
-    network = _ready(weights, run.config)
+    network = _open(weights, run.config)
     source, samples = ("validation", run.split.val) if run.split.val else ("train", run.split.train)
     scores, cells, targets = _score(network, samples, run.config, watch)
     threshold = _best_threshold(_labels(samples), scores)
@@ -123,12 +123,9 @@ def has_flat_maps(model: Path) -> bool:
     return bool(abs(weights["seg_head.1.scale"][0]) < _FLAT)
 
 
-def _ready(weights: dict[str, Tensor], config: Config) -> SegDecNet:
-    """Return a network of its own for scoring, without what training wraps around one."""
-    network = SegDecNet(config.network, context=choose_context(config.train.context, config.network, "fp32"))
-    network.load_state_dict(weights)
-    to_channels_last(network)
-    return network.to(device_type()).eval()
+def _open(weights: dict[str, Tensor], config: Config) -> SegDecNet:
+    """Return a network for scoring, without what training wraps around one."""
+    return open_network(config.network, weights, config.train.context)
 
 
 def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:
@@ -143,9 +140,7 @@ def _score(
     """Return image scores (n,), and of every annotated cell its score and whether it is defect."""
 
     def infer(images: Sequence[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
-        unit = torch.from_numpy(np.stack([to_unit(image).transpose(2, 0, 1) for image in images]))
-        unit = unit.to(device_type(), memory_format=torch.channels_last)  # (N, C, H, W)
-        seg_logits, dec_logits = network(unit)
+        seg_logits, dec_logits = network(to_batch(images))
         return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
 
     scores, cells, targets = [], [], []

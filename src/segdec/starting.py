@@ -8,13 +8,12 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from segdec.backends.pytorch import open_network, to_batch
 from segdec.config import Config, NetworkConfig
 from segdec.data.pixels import load_pixels
 from segdec.errors import ConfigError
-from segdec.imaging import to_unit
 from segdec.model_io import read_model
-from segdec.network import FeatureNorm, SegDecNet, image_statistics, to_channels_last
-from segdec.runtime import choose_context, device_type
+from segdec.network import FeatureNorm, SegDecNet, image_statistics
 from segdec.types import Sample
 
 
@@ -51,9 +50,7 @@ def starting_weights(
     weights = {name: torch.tensor(array) for name, array in arrays.items()}
     if config.network.norm == card.network.norm:
         return weights
-    context = choose_context(config.train.context, card.network, "fp32")
-    network = SegDecNet(card.network, context=context)
-    network.load_state_dict(weights)
+    network = open_network(card.network, weights, config.train.context)
     return weights | frozen_statistics(network, samples, config, watch)
 
 
@@ -66,7 +63,7 @@ def frozen_statistics(
     Parameters
     ----------
     network
-        With per-image statistics.
+        With per-image statistics, of `open_network`.
     samples
         The images to take the means over.
     config
@@ -93,12 +90,9 @@ def frozen_statistics(
 
     norms = [(name, module) for name, module in network.named_modules() if isinstance(module, FeatureNorm)]
     hooks = [module.register_forward_pre_hook(collect(name)) for name, module in norms]
-    to_channels_last(network)
-    network.to(device_type()).eval()
     for done, sample in enumerate(samples, start=1):
         image, _ = load_pixels(sample, config)
-        unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
-        network(unit.to(device_type(), memory_format=torch.channels_last))
+        network(to_batch([image]))
         watch(done, len(samples))
     for hook in hooks:
         hook.remove()

@@ -26,19 +26,17 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from segdec.backends.pytorch import probabilities
+from segdec.backends.pytorch import open_network, probabilities, to_batch
 from segdec.config import Config
 from segdec.data import check_files
 from segdec.data.answers import Answers, unjudged
 from segdec.data.find import find_images
 from segdec.data.pixels import load_pixels
 from segdec.errors import ConfigError, DataError, ModelError
-from segdec.imaging import to_unit
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, read_hashes, read_model
-from segdec.network import SegDecNet, to_channels_last
+from segdec.network import SegDecNet
 from segdec.runs import Run
-from segdec.runtime import choose_context, device_type
 from segdec.types import Sample
 
 _SURE = 4.0
@@ -76,8 +74,8 @@ def ask_teacher(run: Run, watch: Callable[[int, int], None]) -> Run:
         raise ValueError("train.teacher must be set")
     card, arrays = read_model(Path(run.config.train.teacher))
     _refuse_other_input(card, run.config)
-    network = SegDecNet(card.network, context=choose_context(run.config.train.context, card.network, "fp32"))
-    network.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    weights = {name: torch.tensor(array) for name, array in arrays.items()}
+    network = open_network(card.network, weights, run.config.train.context)
     judging = _hash_test_part(run, Path(run.config.train.teacher))
     others, hashes, left_out = _other_images(run, judging, watch)
     maps, logits = _answer(network, (*run.split.train, *others), run.config, watch)
@@ -151,13 +149,10 @@ def _answer(
     network: SegDecNet, samples: Sequence[Sample], config: Config, watch: Callable[[int, int], None]
 ) -> tuple[NDArray[np.float32], NDArray[np.float64]]:
     """Return the logits of every image: (n, H/8, W/8) of its cells, and (n,) of its score."""
-    to_channels_last(network)
-    network.to(device_type()).eval()
     maps, logits = [], []
     for done, sample in enumerate(samples, start=1):
         image, _ = load_pixels(sample, config)  # (H, W, C)
-        unit = torch.from_numpy(to_unit(image).transpose(2, 0, 1)[None])  # (1, C, H, W)
-        seg_logits, dec_logits = network(unit.to(device_type(), memory_format=torch.channels_last))
+        seg_logits, dec_logits = network(to_batch([image]))
         maps.append(seg_logits[0, 0].float().cpu().numpy())  # (H/8, W/8)
         logits.append(float(dec_logits[0, 0]))
         if not (np.isfinite(logits[-1]) and np.isfinite(maps[-1]).all()):

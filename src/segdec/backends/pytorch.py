@@ -17,6 +17,9 @@ from segdec.runtime import choose_context, device_type, require_torch
 if TYPE_CHECKING:
     import torch
 
+    from segdec.config import NetworkConfig
+    from segdec.network import SegDecNet
+
 
 class TorchBackend:
     """The network in fp32.
@@ -84,6 +87,47 @@ class TorchBackend:
         with torch.inference_mode():
             seg_logits, dec_logits = self.network(batch)  # (N, 1, h/8, w/8), (N, 1)
         return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
+
+
+def open_network(
+    config: NetworkConfig, weights: Mapping[str, torch.Tensor], context: Literal["auto", "direct", "spectral"]
+) -> SegDecNet:
+    """Return a network of its own in evaluation mode, in fp32, on the device of this machine.
+
+    Parameters
+    ----------
+    config
+        Sizes.
+    weights
+        Its state.
+    context
+        How the context convolution is computed.
+    """
+    from segdec.network import SegDecNet, to_channels_last
+
+    network = SegDecNet(config, context=choose_context(context, config, "fp32"))
+    network.load_state_dict(weights)
+    to_channels_last(network)
+    return network.to(device_type()).eval()
+
+
+def to_batch(images: Sequence[Pixels]) -> torch.Tensor:
+    """Return images as `open_network`'s network takes them.
+
+    Parameters
+    ----------
+    images
+        (H, W, C) each, of one size.
+
+    Returns
+    -------
+    Tensor
+        (N, C, H, W) in [0, 1], on the device of this machine, channels last.
+    """
+    import torch
+
+    unit = torch.from_numpy(np.stack([to_unit(image).transpose(2, 0, 1) for image in images]))
+    return unit.to(device_type(), memory_format=torch.channels_last)
 
 
 def probabilities(logits: torch.Tensor) -> NDArray[np.float64]:
