@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from segdec.config import Config, NetworkConfig, load_config
-from segdec.errors import ConfigError, ModelError
-from segdec.runs import Run, open_run
+from segdec.errors import ConfigError
+from segdec.runs import Run, open_ended_run
 from segdec.runtime import choose_context, device_type, require_torch, wait_for_device
 from segdec.train import Watch, train
 from segdec.types import ImageSize
@@ -129,7 +129,7 @@ def compress(
     OutputError
         If ``out`` holds a run.
     """
-    teacher = _open_teacher(run)
+    teacher = open_ended_run(run)
     config = student_config(teacher, _find(candidate or fastest(weigh(run)).name), images, epochs)
     given = (*(() if learning_rate is None else (f"train.learning_rate={learning_rate}",)), *settings)
     tree = config.model_dump(mode="json", exclude_none=True)
@@ -189,7 +189,7 @@ def weigh(run: Path, timed: bool = True, tell: Callable[[int, int], None] | None
     ModelError
         If the teacher has not ended.
     """
-    teacher = _open_teacher(run)
+    teacher = open_ended_run(run)
     size, network = teacher.config.data.image_size, teacher.config.network
     if size is None:
         raise ValueError("data.image_size must be set in a run")
@@ -291,10 +291,3 @@ def _find(name: str) -> Candidate:
             return candidate
     names = ", ".join(candidate.name for candidate in CANDIDATES)
     raise ConfigError(f'no student "{name}"; there are {names}')
-
-
-def _open_teacher(run: Path) -> Run:
-    opened = open_run(run)
-    if not opened.model.exists():
-        raise ModelError(f"the run {run} has not ended; go on with: segdec train --resume --out {run}")
-    return opened

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import hashlib
 import os
 import uuid
 from pathlib import Path
@@ -76,6 +77,22 @@ def write_durably(path: Path, data: bytes) -> None:
         stream.write(data)
         stream.flush()
         os.fsync(stream.fileno())  # a rename may reach the disk before the content does
+
+
+def sha256(data: bytes) -> str:
+    """Return the SHA-256 of some bytes, hexadecimal: how files are told apart.
+
+    Parameters
+    ----------
+    data
+        Any bytes.
+
+    Examples
+    --------
+    >>> sha256(b"")[:12]
+    'e3b0c44298fc'
+    """
+    return hashlib.sha256(data).hexdigest()
 
 
 def output_error(path: Path, error: OSError) -> OutputError:

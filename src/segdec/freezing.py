@@ -11,7 +11,7 @@ from pathlib import Path
 
 from segdec.config import load_config
 from segdec.errors import ModelError
-from segdec.runs import Run, open_run
+from segdec.runs import Run, open_ended_run
 from segdec.train import Watch, train
 
 
@@ -52,9 +52,7 @@ def freeze_norm(
     OutputError
         If ``out`` holds a run.
     """
-    opened = open_run(run)
-    if not opened.model.exists():
-        raise ModelError(f"the run {run} has not ended; go on with: segdec train --resume --out {run}")
+    opened = open_ended_run(run)
     if opened.config.network.norm == "frozen":
         raise ModelError(f"the normalisation of {run} is frozen already; name the run that it came from")
     rate = opened.config.train.learning_rate / 10 if learning_rate is None else learning_rate

@@ -8,7 +8,6 @@ part in the training, so that a calibration can refuse them; models of unknown o
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import uuid
@@ -25,7 +24,7 @@ from safetensors.numpy import save as dump_safetensors
 
 from segdec.certificate import CERTIFICATE, FILES
 from segdec.errors import ModelError, OutputError
-from segdec.files import atomic_write, output_error, write_durably
+from segdec.files import atomic_write, output_error, sha256, write_durably
 from segdec.model_card import FORMAT_VERSION, Calibration, ModelCard
 
 CARD = "model.json"
@@ -66,7 +65,7 @@ def write_model(
     arrays = {name: np.ascontiguousarray(array, dtype=np.float32) for name, array in weights.items()}
     _check_finite(folder, arrays)
     contents = {WEIGHTS: dump_safetensors(arrays), **(others or {})}
-    text = _seal(card, {name: _sha256(content) for name, content in contents.items()})
+    text = _seal(card, {name: sha256(content) for name, content in contents.items()})
     target = folder.resolve()  # a link stays a link
     fresh = target.with_name(f".{uuid.uuid4().hex}.part")
     try:
@@ -112,7 +111,7 @@ def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]
         if name == CARD:
             continue
         blobs[name] = _read_bytes(folder, name)
-        _check_hash(folder / name, _sha256(blobs[name]), expected)
+        _check_hash(folder / name, sha256(blobs[name]), expected)
     try:
         weights = parse_safetensors(blobs[WEIGHTS])
     except (SafetensorError, KeyError) as error:
@@ -220,14 +219,10 @@ def read_hashes(folder: Path) -> frozenset[str] | None:
     return frozenset(_read_bytes(folder, IMAGES).decode().split())
 
 
-def _sha256(data: bytes) -> str:
-    return hashlib.sha256(data).hexdigest()
-
-
 def _card_hash(tree: dict[str, Any]) -> str:
     files = {name: value for name, value in tree["files"].items() if name != CARD}
     text = json.dumps(tree | {"files": files}, sort_keys=True, separators=(",", ":"))
-    return _sha256(text.encode("utf-8"))
+    return sha256(text.encode("utf-8"))
 
 
 def _seal(card: ModelCard, files: dict[str, str]) -> str:

@@ -224,6 +224,30 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     return Run(folder, config, load_split(folder / "split.json", dataset), meta, frozenset(seen))
 
 
+def open_ended_run(folder: Path) -> Run:
+    """Open a run folder whose training has ended, to make another run of it.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+
+    Returns
+    -------
+    Run
+        With a model.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no run, or the run has not ended.
+    """
+    run = open_run(folder)
+    if not run.model.exists():
+        raise ModelError(f"the run {folder} has not ended; go on with: segdec train --resume --out {folder}")
+    return run
+
+
 def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -> None:
     """Check that the data of a run are still those it began with.
 

@@ -14,7 +14,6 @@ Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network" (a
 
 from __future__ import annotations
 
-import hashlib
 import io
 import math
 from collections.abc import Callable, Sequence
@@ -33,6 +32,7 @@ from segdec.data.answers import Answers, unjudged
 from segdec.data.find import find_images
 from segdec.data.pixels import load_pixels
 from segdec.errors import ConfigError, DataError, ModelError
+from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, read_hashes, read_model
 from segdec.network import SegDecNet
@@ -163,7 +163,7 @@ def _answer(
 
 def _hash_test_part(run: Run, teacher: Path) -> set[str]:
     """Return the SHA-256 of the images that judge the student; none of them may have taught its teacher."""
-    names = {hashlib.sha256(each.image.read_bytes()).hexdigest(): each.name for each in run.split.test}
+    names = {sha256(each.image.read_bytes()): each.name for each in run.split.test}
     # an image that stands in two parts of the data set under two names is not the split's fault
     learnt = (read_hashes(teacher) or frozenset()) - run.image_hashes
     known = [name for value, name in names.items() if value in learnt]

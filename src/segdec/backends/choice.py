@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib.util
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -20,6 +19,7 @@ from segdec.certificate import (
     read_certificate,
 )
 from segdec.errors import ConfigError, MissingExtraError, ModelError
+from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
 from segdec.runtime import cpu_kind, has_gpu
@@ -148,7 +148,7 @@ def refusal(folder: Path, card: ModelCard, certificate: Certificate | None, chec
     path = folder / check.file
     if not path.is_file():
         return "is missing"
-    if hashlib.sha256(path.read_bytes()).hexdigest() != check.sha256:
+    if sha256(path.read_bytes()) != check.sha256:
         return "was changed after its certification"
     return None
 

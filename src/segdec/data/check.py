@@ -9,6 +9,7 @@ from pathlib import Path
 
 from segdec.data.scan import map_in_threads
 from segdec.errors import ImageError
+from segdec.files import sha256
 from segdec.imaging import DEFECT, UNKNOWN, read_image, read_marks
 from segdec.types import ImageSize, RunLengths, Sample, Shape, Shapes
 
@@ -128,7 +129,7 @@ def _hash_files(sample: Sample) -> tuple[str, ...]:
         contents.append("\n".join(sample.mask.rows).encode())
     elif isinstance(sample.mask, Shapes):
         contents += [_shape_content(item) for item in sample.mask.items]
-    return tuple(hashlib.sha256(content).hexdigest() for content in contents)
+    return tuple(sha256(content) for content in contents)
 
 
 def _shape_content(item: Shape) -> bytes:

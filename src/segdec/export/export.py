@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -52,7 +51,7 @@ from segdec.export.graph import (
 )
 from segdec.export.nodes import Weight, locate_weights
 from segdec.export.quantize import largest_inputs, quantize_weight
-from segdec.files import output_error
+from segdec.files import output_error, sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, model_folder, read_model
 from segdec.predict import network_pixels
@@ -169,7 +168,7 @@ class _Work:
             precision=precision,
             context=form,
             file=name,
-            sha256=_sha256(self.graphs[name]),
+            sha256=sha256(self.graphs[name]),
             passed=reason is None,
             reason=reason,
             limits=limits,
@@ -323,10 +322,6 @@ def _merge(
 
 def _present(folder: Path, name: str, graphs: Mapping[str, bytes]) -> str | None:
     if name in graphs:
-        return _sha256(graphs[name])
+        return sha256(graphs[name])
     path = folder / name
-    return _sha256(path.read_bytes()) if path.is_file() else None
-
-
-def _sha256(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()
+    return sha256(path.read_bytes()) if path.is_file() else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -13,6 +12,7 @@ from segdec.data.folders import find_masks
 from segdec.data.open import LAYOUTS
 from segdec.data.scan import list_images, map_in_threads, name_below
 from segdec.errors import DataError
+from segdec.files import sha256
 from segdec.model_io import read_hashes
 from segdec.runs import open_run
 from segdec.types import Dataset, Part, Sample, Split
@@ -167,7 +167,7 @@ def _unseen(
 
 def _hash(path: Path) -> str:
     try:
-        return hashlib.sha256(path.read_bytes()).hexdigest()
+        return sha256(path.read_bytes())
     except OSError:
         return ""  # whoever decodes it says what is wrong
 
