@@ -19,7 +19,8 @@ CERTIFICATE = "certificate.json"
 FORMAT_VERSION = 1
 
 BackendName: TypeAlias = Literal["torch", "onnx", "openvino"]
-Precision: TypeAlias = Literal["fp32", "bf16", "int8"]
+Precision: TypeAlias = Literal["fp32", "bf16", "int8", "int8-bf16"]
+"""What most products are computed in; "int8-bf16" takes 8 bits for the convolutions and bf16 elsewhere."""
 Form: TypeAlias = Literal["direct", "spectral"]
 
 FILES: dict[tuple[Precision, Form], str] = {
@@ -29,6 +30,8 @@ FILES: dict[tuple[Precision, Form], str] = {
     ("bf16", "spectral"): "model-spectral.onnx",
     ("int8", "direct"): "model-int8.onnx",
     ("int8", "spectral"): "model-int8-spectral.onnx",
+    ("int8-bf16", "direct"): "model-int8.onnx",
+    ("int8-bf16", "spectral"): "model-int8-spectral.onnx",
 }
 """What each variant is computed from; bf16 is the runtime's choice, not the file's."""
 

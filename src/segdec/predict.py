@@ -80,7 +80,7 @@ class Predictor:
         What computes: "torch", or an export in "onnx" (ONNX Runtime) or "openvino". "auto" takes the fastest
         that is installed and certified, and PyTorch for tiles and where a device is named.
     precision
-        "fp32", "bf16" (openvino) or "int8" (exports); None takes the fastest that is certified.
+        "fp32", "int8" (exports), "bf16" or "int8-bf16" (openvino); None takes the fastest that is certified.
     allow_uncertified
         Use an export without a certificate, or one that failed or was changed.
     threads

@@ -22,6 +22,7 @@ from segdec.imaging import read_image, write_image
 from segdec.model_io import CARD, WEIGHTS, read_model, write_model
 from segdec.predict import Predictor, network_pixels, predict_files
 from segdec.runs import open_run
+from segdec.runtime import cpu_kind
 
 
 @pytest.fixture(scope="module")
@@ -62,6 +63,9 @@ def rewrite(run: Path, **changes: object) -> None:
 # --- the same answers -----------------------------------------------------------------------------------
 
 
+needs_bf16 = pytest.mark.skipif(cpu_kind() == "other", reason="this CPU does not compute in bf16")
+
+
 @pytest.mark.parametrize(
     ("backend", "precision", "context", "tolerance"),
     [
@@ -69,6 +73,8 @@ def rewrite(run: Path, **changes: object) -> None:
         ("onnx", "int8", "spectral", 0.05),
         ("openvino", "fp32", "spectral", 1e-5),
         ("openvino", "int8", "spectral", 0.05),
+        pytest.param("openvino", "bf16", "spectral", 0.05, marks=needs_bf16),
+        pytest.param("openvino", "int8-bf16", "spectral", 0.08, marks=needs_bf16),
     ],
 )
 def test_an_export_predicts_like_the_model(exported: Path, backend, precision, context, tolerance) -> None:
@@ -99,7 +105,7 @@ def test_the_certificate_says_what_was_compared(exported: Path) -> None:
         assert check.torch_ap is not None
         assert 0 <= check.score.mean <= check.score.largest
         assert check.milliseconds > 0 < check.torch_milliseconds
-        assert (check.calibrated_on is not None) == (check.precision == "int8")
+        assert (check.calibrated_on is not None) == (check.precision in ("int8", "int8-bf16"))
         assert check.machine["cpu"]
 
 
@@ -251,7 +257,9 @@ def test_a_backend_that_is_not_installed(run: Path, monkeypatch, backend, module
     assert command in str(error.value)
 
 
-@pytest.mark.parametrize(("backend", "precision"), [("torch", "int8"), ("onnx", "bf16")])
+@pytest.mark.parametrize(
+    ("backend", "precision"), [("torch", "int8"), ("onnx", "bf16"), ("onnx", "int8-bf16")]
+)
 def test_a_precision_that_the_backend_has_not(run: Path, backend, precision) -> None:
     with pytest.raises(ConfigError, match=f"the backend {backend} .* got {precision}"):
         Predictor(run, backend=backend, precision=precision)

@@ -90,8 +90,10 @@ def choose_backend(
         if precision not in (None, "fp32"):
             raise ConfigError(f"the backend torch predicts in fp32, got {precision}; choose onnx or openvino")
         return Choice("torch", context=context)
-    if backend == "onnx" and precision == "bf16":
-        raise ConfigError("the backend onnx computes in fp32 or int8, got bf16; choose openvino for bf16")
+    if backend == "onnx" and precision in ("bf16", "int8-bf16"):
+        raise ConfigError(
+            f"the backend onnx computes in fp32 or int8, got {precision}; choose openvino for {precision}"
+        )
     wanted = _Wish(backend, precision, context)
     certificate = read_certificate(folder)
     checks = [check for check in certificate.checks if wanted.fits(check)] if certificate else []
@@ -199,7 +201,7 @@ class _Wish:
 
     def command(self, folder: Path) -> str:
         """Return what makes such a file."""
-        target = "int8" if self.precision == "int8" else ""
+        target = "int8" if (self.precision or "").startswith("int8") else ""
         backend = "onnx" if self.backend == "auto" else self.backend
         return f"segdec export {folder} --to {backend} {target}".rstrip()
 

@@ -10,6 +10,9 @@ from numpy.typing import NDArray
 from segdec.errors import ImageError
 from segdec.imaging import Pixels
 
+TRANSFORM = "transform_"
+"""What the names of the spectral form's products with constant matrices begin with."""
+
 
 def to_pixel_type(pixels: Pixels, wanted: type[np.unsignedinteger[Any]]) -> Pixels:
     """Give an image the values that a graph takes: 8-bit ones become 16-bit ones without a loss.

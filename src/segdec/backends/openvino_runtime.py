@@ -9,17 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from segdec.backends.exported import score_of, to_pixel_type
+from segdec.backends.exported import TRANSFORM, score_of, to_pixel_type
 from segdec.certificate import BackendName, Precision
 from segdec.errors import ConfigError, MissingExtraError, ModelError
 from segdec.imaging import Pixels
 from segdec.runtime import available_cpus
 
 if TYPE_CHECKING:
-    from openvino import CompiledModel
+    from openvino import CompiledModel, Model
 
 # Left to itself, OpenVINO computes fp32 graphs in bf16 where the CPU can.
-_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16"}
+_HINTS = {"fp32": "f32", "int8": "f32", "bf16": "bf16", "int8-bf16": "bf16"}
 
 
 class OpenVinoBackend:
@@ -41,7 +41,7 @@ class OpenVinoBackend:
     MissingExtraError
         If OpenVINO is not installed.
     ConfigError
-        For bf16 on a CPU that does not compute in it.
+        For a precision with bf16 on a CPU that does not compute in it.
     ModelError
         If the file is no graph of segdec.
     """
@@ -57,7 +57,9 @@ class OpenVinoBackend:
                 " pip install 'segdec[openvino]'"
             ) from error
         self._core = openvino.Core()
-        if precision == "bf16" and "BF16" not in self._core.get_property("CPU", "OPTIMIZATION_CAPABILITIES"):
+        if _HINTS[precision] == "bf16" and "BF16" not in self._core.get_property(
+            "CPU", "OPTIMIZATION_CAPABILITIES"
+        ):
             raise ConfigError("this CPU does not compute in bf16; choose fp32 or int8")
         self.precision = precision
         self._settings = {
@@ -72,6 +74,7 @@ class OpenVinoBackend:
             reason = str(error).splitlines()[-1].strip()
             raise ModelError(f"{path} is no graph that can be computed: {reason}; export it again") from error
         self._compiled: dict[tuple[int, ...], CompiledModel] = {}
+        self._matrices: dict[str, NDArray[np.float32]] = {}
 
     def prepare(self, pixels: Pixels) -> NDArray[Any]:
         """Return (h, w, C) in the graph's type."""
@@ -80,7 +83,7 @@ class OpenVinoBackend:
     def __call__(self, images: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Score prepared images."""
         compiled = self._compile(images[0].shape)
-        answers = [compiled(image[None]) for image in images]
+        answers = [compiled({"pixels": image[None], **self._matrices}) for image in images]
         logits = np.concatenate([answer["logit"] for answer in answers])
         return score_of(logits), np.concatenate([answer["score_map"] for answer in answers])
 
@@ -89,6 +92,32 @@ class OpenVinoBackend:
         if shape not in self._compiled:
             self._compiled.clear()
             model = self._core.read_model(self._path)
-            model.reshape([1, *shape])
+            if self._settings["INFERENCE_PRECISION_HINT"] == "bf16":
+                self._matrices = _to_inputs(model)
+            model.reshape({"pixels": [1, *shape]})
             self._compiled[shape] = self._core.compile_model(model, "CPU", self._settings)
         return self._compiled[shape]
+
+
+def _to_inputs(model: Model) -> dict[str, NDArray[np.float32]]:
+    """Make the constant matrices of the spectral form inputs of the graph, and return them by name.
+
+    OpenVINO computes a product with a constant on its left in fp32, whatever it is asked for, and converts
+    everything that goes in and out. What comes from outside may be anything, and follows the rest.
+    """
+    from openvino import opset8
+
+    matrices: dict[str, NDArray[np.float32]] = {}
+    inputs = []
+    for node in model.get_ops():
+        name = node.get_friendly_name()
+        if not name.startswith(TRANSFORM):
+            continue
+        constant = node.input_value(0).get_node()
+        given = opset8.parameter(constant.shape, np.float32, name)
+        given.output(0).set_names({name})
+        node.input(0).replace_source_output(given.output(0))
+        matrices[name] = constant.data.copy()  # the graph's own memory goes with the constant
+        inputs.append(given)
+    model.add_parameters(inputs)
+    return matrices

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, get_args
 
 import typer
 
@@ -76,9 +76,15 @@ def reproduce(
 @app.command()
 def benchmark(
     what: Annotated[Literal["train", "predict"], typer.Argument(help="train or predict.")],
-    image_size: Annotated[tuple[int, int], typer.Option(help="Height and width.")] = (512, 512),
+    image_size: Annotated[
+        tuple[int, int] | None,
+        typer.Option(help="Height and width; 512 512 if left out.", show_default=False),
+    ] = None,
     precision: Annotated[
-        str, typer.Option(help="auto, fp32, bf16 or fp16 (training); of a model auto, fp32, bf16 or int8.")
+        str,
+        typer.Option(
+            help="auto, fp32, bf16 or fp16 (training); of a model auto, fp32, bf16, int8 or int8-bf16."
+        ),
     ] = "auto",
     context: Annotated[str, typer.Option(help="auto, direct or spectral.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
@@ -89,23 +95,39 @@ def benchmark(
     backend: Annotated[
         Literal["auto", "torch", "onnx", "openvino"], typer.Option(help="What computes that model.")
     ] = "auto",
+    everything: Annotated[
+        bool,
+        typer.Option(
+            "--all",
+            help="Every backend and precision beside the authors' form, at four sizes or --image-size.",
+        ),
+    ] = False,
 ) -> None:
     """Time the paper's network on this machine: step or image, waiting for data, peak memory."""
     from segdec.benchmark import benchmark_model, benchmark_predict, benchmark_train
 
-    if model is not None and what == "train":
-        raise typer.BadParameter("--model is for predict")
+    if what == "train" and (everything or model is not None):
+        raise typer.BadParameter("--all and --model are for predict")
+    if everything and model is not None:
+        raise typer.BadParameter("--all times networks of its own; leave --model out")
     with bar("timing") as tell:
-        if model is not None:
+        if everything:
+            from segdec.yardstick import SIZES, compare
+
+            lines = compare(SIZES if image_size is None else (image_size,), runs, tell)
+        elif model is not None:
             lines = benchmark_model(model, backend, _export_precision(precision), runs, tell)
         else:
             measure = benchmark_train if what == "train" else benchmark_predict
-            lines = measure(image_size, precision, context, compiled, runs, tell)
+            lines = measure(image_size or (512, 512), precision, context, compiled, runs, tell)
     show(lines)
 
 
 def _export_precision(name: str) -> Precision | None:
-    found: dict[str, Precision | None] = {"auto": None, "fp32": "fp32", "bf16": "bf16", "int8": "int8"}
-    if name not in found:
-        raise typer.BadParameter(f"--precision of a model is one of {', '.join(found)}, got {name}")
-    return found[name]
+    from segdec.certificate import Precision
+
+    known: tuple[Precision, ...] = get_args(Precision)
+    found = next((each for each in known if each == name), None)
+    if found is None and name != "auto":
+        raise typer.BadParameter(f"--precision of a model is auto, {', '.join(known)}; got {name}")
+    return found

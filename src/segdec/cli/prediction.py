@@ -40,7 +40,7 @@ def predict(
         typer.Option(help="What computes; auto: the fastest that is installed and certified."),
     ] = "auto",
     precision: Annotated[
-        Literal["fp32", "bf16", "int8"] | None,
+        Literal["fp32", "bf16", "int8", "int8-bf16"] | None,
         typer.Option(help="Of an export; the fastest that is certified if left out."),
     ] = None,
     allow_uncertified: Annotated[

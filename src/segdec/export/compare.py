@@ -22,6 +22,7 @@ LIMITS: dict[Precision, Limits] = {
     "fp32": Limits(flips=0, score_difference=1e-4),
     "bf16": Limits(flips=0, ap_loss=0.002),
     "int8": Limits(flips=0, ap_loss=0.002),
+    "int8-bf16": Limits(flips=0, ap_loss=0.002),
 }
 
 

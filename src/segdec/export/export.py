@@ -44,10 +44,9 @@ from segdec.export.evidence import FEWEST_TO_CALIBRATE, Evidence, gather_evidenc
 from segdec.export.graph import (
     PixelType,
     Quantized,
-    build_graph,
     build_peaks,
     quantizable,
-    spectral_tile,
+    save_graph,
 )
 from segdec.export.nodes import Weight, locate_weights
 from segdec.export.quantize import largest_inputs, quantize_weight
@@ -79,7 +78,7 @@ def export(
         A run folder, or a model folder.
     targets
         "onnx" and "openvino" compute the same file, the latter also in bf16 where this CPU has it. "int8"
-        adds one with 8-bit convolutions for each of them.
+        adds one with 8-bit convolutions for each of them, in OpenVINO also with bf16 for all else.
     images
         More images to compare on: a data set, or a folder of images without labels. A model without its
         run needs them.
@@ -178,7 +177,7 @@ class _Work:
                 defective=sum(labels) if labels else None,
                 unreadable=self.readable.unreadable,
             ),
-            calibrated_on=self.evidence.calibrated_on if precision == "int8" else None,
+            calibrated_on=self.evidence.calibrated_on if precision.startswith("int8") else None,
             score=score,
             score_map=map_difference(self.torch, answers),
             ap=ap,
@@ -209,10 +208,9 @@ class _Work:
     def _open(self, backend: BackendName, precision: Precision, form: Form) -> Backend:
         path = self.bench / FILES[precision, form]
         if not path.exists():
-            tile = spectral_tile(self.card.network, self.card.image_size) if form == "spectral" else None
-            quantized = self._quantize() if precision == "int8" else None
-            graph = build_graph(self.card.network, self.places, self.pixels, tile, quantized)
-            path.write_bytes(graph.SerializeToString(deterministic=True))
+            quantized = self._quantize() if precision.startswith("int8") else None
+            size = self.card.image_size
+            save_graph(path, self.card.network, self.places, self.pixels, size, form, quantized)
         return open_backend(Choice(backend, precision, form, path), self.card, {})
 
     def ask(self, backend: Backend, what: str) -> Answers:
@@ -253,11 +251,14 @@ def _variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Precisio
     backends: list[BackendName] = [each for each in ("onnx", "openvino") if each in targets]
     for backend in backends:
         yield backend, "fp32"
-    if "openvino" in targets and cpu_kind() != "other":
+    has_bf16 = "openvino" in targets and cpu_kind() != "other"
+    if has_bf16:
         yield "openvino", "bf16"
     if "int8" in targets:
         for backend in backends or ["onnx"]:
             yield backend, "int8"
+        if has_bf16:
+            yield "openvino", "int8-bf16"
 
 
 def _require(targets: Sequence[Target]) -> None:

@@ -10,11 +10,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.backends.exported import TRANSFORM
+from segdec.certificate import Form
 from segdec.config import STRIDE, NetworkConfig
 from segdec.export.nodes import Nodes, Weight
 from segdec.types import ImageSize
@@ -60,6 +63,33 @@ def build_graph(
         To be saved in the folder of the weights.
     """
     return _Network(network, weights, quantized or {}).build(pixels, tile)
+
+
+def save_graph(
+    path: Path,
+    network: NetworkConfig,
+    weights: Mapping[str, Weight],
+    pixels: PixelType,
+    image_size: ImageSize,
+    form: Form,
+    quantized: Mapping[str, Quantized] | None = None,
+) -> None:
+    """Build a graph for images of one size, though it takes others, and write it beside its weights.
+
+    Parameters
+    ----------
+    path
+        The file; the weights lie in its folder.
+    network, weights, pixels, quantized
+        As of `build_graph`.
+    image_size
+        (height, width) that the spectral form's tiles are chosen for.
+    form
+        Of the context layer.
+    """
+    tile = spectral_tile(network, image_size) if form == "spectral" else None
+    graph = build_graph(network, weights, pixels, tile, quantized)
+    path.write_bytes(graph.SerializeToString(deterministic=True))
 
 
 def build_peaks(network: NetworkConfig, weights: Mapping[str, Weight], pixels: PixelType) -> ModelProto:
@@ -307,10 +337,10 @@ class _Network(Nodes):
         x = self.add("Transpose", x, perm=(4, 2, 0, 1, 3, 5))
         x = self.add("Reshape", x, shape(tile, -1))
         cos, sin = _waves(half, tile, tile)
-        x = self.add("MatMul", self.constant(_alternate(cos, -sin)), x)  # (half re/im, T N tiles C)
+        x = self._transform(_alternate(cos, -sin), x)  # (half re/im, T N tiles C)
         tiles = self.integers("Mul", self.integers("Mul", batch, down), across)
         x = self.add("Reshape", x, shape(half, 2 * tile, -1))
-        x = self.add("MatMul", self.constant(_rows(tile)), x)  # (half, T 4, tiles C)
+        x = self._transform(_rows(tile), x)  # (half, T 4, tiles C)
         x = self.add("Reshape", x, shape(half * tile, 2, 2, tiles, c_in))
         x = self.add("Transpose", x, perm=(0, 1, 3, 2, 4))
         x = self.add("Reshape", x, shape(half * tile, -1, 2 * c_in))
@@ -319,15 +349,20 @@ class _Network(Nodes):
         x = self.add("Reshape", x, shape(half, 2 * tile, -1))
         cos, sin = _waves(step, tile, tile)
         back = _turn(cos, sin).reshape(step, 2, 2 * tile).transpose(1, 0, 2).reshape(2 * step, 2 * tile)
-        x = self.add("MatMul", self.constant(back), x)  # (half, re/im step, tiles C_out)
+        x = self._transform(back, x)  # (half, re/im step, tiles C_out)
         x = self.add("Reshape", x, shape(2 * half, -1))
-        x = self.add("MatMul", self.constant(_back_across(step, tile)), x)  # (step, step tiles C_out)
+        x = self._transform(_back_across(step, tile), x)  # (step, step tiles C_out)
         x = self.add("Reshape", x, shape(step, step, batch, down, across, c_out))
-        x = self.add("Transpose", x, perm=(2, 5, 3, 1, 4, 0))
+        x = self.add("Transpose", x, perm=(2, 3, 1, 4, 0, 5))  # channels stay innermost: whole rows are moved
         full = [self.integers("Mul", count, step) for count in (down, across)]
-        x = self.add("Reshape", x, shape(batch, c_out, *full))
+        x = self.add("Reshape", x, shape(batch, *full, c_out))
         ends = self.add("Concat", height, width, axis=0)
-        return self.add("Slice", x, self.constant([0, 0]), ends, self.constant([2, 3]))
+        x = self.add("Slice", x, self.constant([0, 0]), ends, self.constant([1, 2]))
+        return self.add("Transpose", x, perm=(0, 3, 1, 2))
+
+    def _transform(self, matrix: Waves, x: str) -> str:
+        """Multiply by a constant from the left, under a name by which a runtime may know it."""
+        return self.add("MatMul", self.constant(matrix), x, name=f"{TRANSFORM}{len(self.nodes)}")
 
     def _tiles(self, size: str, step: int) -> str:
         """Return how many tiles cover an axis."""
