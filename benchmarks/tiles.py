@@ -17,12 +17,10 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.benchmark import write_untrained
 from segdec.config import NetworkConfig
 from segdec.imaging import full_score_map, read_image, resize_image
 from segdec.metrics import average_precision
-from segdec.model_card import ModelCard, Trained
-from segdec.model_io import write_model
-from segdec.network import build_network
 from segdec.predict import Predictor, predict_files
 from segdec.quickstart import settings
 from segdec.runs import samples_to_judge
@@ -41,7 +39,8 @@ def measure_memory(size: ImageSize, tile: int, network: NetworkConfig, folder: P
     path = folder / "large.tif"
     count = -(-height // _STRIP) * _STRIP  # whole strips
     tifffile.imwrite(path, _strips(count, width), shape=(count, width), dtype=np.uint8, rowsperstrip=_STRIP)
-    predictor = Predictor(_untrained(network, tile, folder / "model"))
+    write_untrained(folder / "model", network, (tile, tile), tile, pixel_threshold=0.9)
+    predictor = Predictor(folder / "model")
     start = peak_memory()
     began = time.perf_counter()
     (result,) = predict_files(predictor, [path])
@@ -102,25 +101,6 @@ def _strips(height: int, width: int) -> Iterator[NDArray[np.uint8]]:
     generator = np.random.default_rng(0)
     for _ in range(0, height, _STRIP):
         yield generator.integers(90, 120, (_STRIP, width), dtype=np.uint8)
-
-
-def _untrained(network: NetworkConfig, tile: int, folder: Path) -> Path:
-    weights = {name: value.numpy() for name, value in build_network(network, seed=0).state_dict().items()}
-    card = ModelCard(
-        network=network,
-        image_size=(tile, tile),
-        tile=tile,
-        channels=1,
-        threshold=0.5,
-        threshold_from="default",
-        pixel_threshold=0.9,
-        trained=Trained(
-            date="", run="untrained", dataset=None, data_hash=None, epoch=None, seed=0, commit=None
-        ),
-        versions={},
-    )
-    write_model(folder, card, weights)
-    return folder
 
 
 def main() -> None:

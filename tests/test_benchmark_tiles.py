@@ -12,6 +12,7 @@ from types import ModuleType
 import numpy as np
 import pytest
 
+from segdec.benchmark import write_untrained
 from segdec.config import NetworkConfig
 from segdec.imaging import write_image
 from segdec.predict import Predictor
@@ -53,7 +54,8 @@ def test_agreement_is_measured(
         for number in range(3):
             pixels = generator.integers(0, 256, (90, 110), dtype=np.uint8)
             write_image(tmp_path / "data" / label / f"{number}.png", pixels)
-    model = script._untrained(NETWORK, 96, tmp_path / "model")
+    model = tmp_path / "model"
+    write_untrained(model, NETWORK, (96, 96), 96)
     assert Predictor(model, "cpu").tiling is not None
     script.measure_agreement(model, 96, tmp_path / "data")
     printed = capsys.readouterr().out

@@ -15,9 +15,12 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from segdec.backends.pytorch import TorchBackend
 from segdec.certificate import Precision
-from segdec.config import Config, load_config
+from segdec.config import Config, NetworkConfig, load_config
 from segdec.data import open_dataset
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError
@@ -225,24 +228,52 @@ def _batches(samples: Sequence[Sample], config: Config) -> Iterator[tuple[Batch,
         yield batch, time.perf_counter() - began
 
 
-def _untrained_predictor(config: Config, context: Literal["direct", "spectral"]) -> Predictor:
+def write_untrained(
+    folder: Path,
+    network: NetworkConfig,
+    image_size: ImageSize,
+    tile: int | None = None,
+    pixel_threshold: float = 0.5,
+) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]:
+    """Write a model with random weights: as fast, and as large, as a trained one.
+
+    Parameters
+    ----------
+    folder
+        The model folder.
+    network
+        Sizes.
+    image_size, tile, pixel_threshold
+        As in ``model.json``.
+
+    Returns
+    -------
+    card, weights
+        What was written.
+    """
     from segdec.network import build_network
 
     card = ModelCard(
-        network=config.network,
-        image_size=_size(config),
-        channels=1,
+        network=network,
+        image_size=image_size,
+        tile=tile,
+        channels=network.in_channels,
         threshold=0.5,
         threshold_from="default",
-        pixel_threshold=0.5,
+        pixel_threshold=pixel_threshold,
         trained=Trained(
-            date="", run="benchmark", dataset=None, data_hash=None, epoch=None, seed=None, commit=None
+            date="", run="untrained", dataset=None, data_hash=None, epoch=None, seed=0, commit=None
         ),
         versions=versions(),
     )
-    weights = build_network(config.network, config.train.seed).state_dict()
+    weights = {name: value.numpy() for name, value in build_network(network, seed=0).state_dict().items()}
+    write_model(folder, card, weights)
+    return card, weights
+
+
+def _untrained_predictor(config: Config, context: Literal["direct", "spectral"]) -> Predictor:
     with TemporaryDirectory() as scratch:
-        write_model(Path(scratch), card, {name: value.numpy() for name, value in weights.items()})
+        write_untrained(Path(scratch), config.network, _size(config))
         return Predictor(scratch, context=context)
 
 

@@ -21,6 +21,7 @@ from numpy.typing import NDArray
 
 from segdec.backends import Backend, Choice, open_backend
 from segdec.backends.choice import is_installed
+from segdec.benchmark import write_untrained
 from segdec.certificate import FILES, BackendName, Form, Precision
 from segdec.compress import CANDIDATES
 from segdec.config import NetworkConfig, check_image_size
@@ -28,8 +29,8 @@ from segdec.errors import ConfigError
 from segdec.export.graph import quantizable, save_graph
 from segdec.export.nodes import locate_weights
 from segdec.export.quantize import quantize_weight
-from segdec.model_card import ModelCard, Trained
-from segdec.model_io import WEIGHTS, write_model
+from segdec.model_card import ModelCard
+from segdec.model_io import WEIGHTS
 from segdec.runtime import (
     available_cpus,
     choose_context,
@@ -235,16 +236,13 @@ def _time_all(size: ImageSize, ways: Sequence[Way], runs: int) -> Iterator[Timin
     """Yield the yardstick, then each way; the yardstick takes its turn at the end as well, for drift."""
     pixels = np.random.default_rng(0).integers(0, 256, (*size, 1), np.uint8)
     with TemporaryDirectory() as scratch:
-        models = {
-            name: _write(Path(scratch) / str(place), network, size)
-            for place, (name, network) in enumerate(networks().items())
-        }
-        card, weights = next(iter(models.values()))[1:]
+        folders = {name: Path(scratch) / str(place) for place, name in enumerate(networks())}
+        models = {name: write_untrained(folders[name], each, size) for name, each in networks().items()}
+        card, weights = next(iter(models.values()))
         yardstick = AuthorsForm(card.network, weights)
         first = _time(lambda _threads: yardstick, "authors' form, PyTorch fp32", pixels, runs)
         for way in ways:
-            folder, card, weights = models[way.network]
-            yield _time_way(way, folder, card, weights, pixels, runs)
+            yield _time_way(way, folders[way.network], *models[way.network], pixels, runs)
         again = _passes(yardstick, [yardstick.prepare(pixels)], runs)
         yield Timing(first.name, (*first.seconds, *again), first.alone, first.batched)
 
@@ -263,7 +261,7 @@ def _time_way(
         forms = (choose_context("auto", card.network, "fp32"),)
     best: Timing | None = None
     for form in forms:
-        choice = _make(way, form, folder, card, weights)
+        choice = make_graph(way, form, folder, card, weights)
 
         def opened(threads: int, choice: Choice = choice) -> Backend:
             return open_backend(choice, card, weights, "cpu", threads)
@@ -278,10 +276,25 @@ def _time_way(
     return best
 
 
-def _make(
+def make_graph(
     way: Way, form: Form, folder: Path, card: ModelCard, weights: Mapping[str, NDArray[np.float32]]
 ) -> Choice:
-    """Write the graph of a way, where it has one."""
+    """Write the graph of a way, where it has one.
+
+    Parameters
+    ----------
+    way
+        Its network is left out of account.
+    form
+        Of the context layer.
+    folder, card, weights
+        A model of that network.
+
+    Returns
+    -------
+    Choice
+        To be opened.
+    """
     if way.backend == "torch":
         return Choice("torch", context=form)
     path = folder / FILES[way.precision, form]
@@ -292,30 +305,6 @@ def _make(
         places = locate_weights(folder / WEIGHTS)
         save_graph(path, card.network, places, "uint8", card.image_size, form, quantized)
     return Choice(way.backend, way.precision, form, path)
-
-
-def _write(
-    folder: Path, network: NetworkConfig, size: ImageSize
-) -> tuple[Path, ModelCard, dict[str, NDArray[np.float32]]]:
-    from segdec.network import build_network
-
-    trained = Trained(
-        date="", run="benchmark", dataset=None, data_hash=None, epoch=None, seed=None, commit=None
-    )
-    card = ModelCard(
-        network=network,
-        image_size=size,
-        channels=1,
-        threshold=0.5,
-        threshold_from="default",
-        pixel_threshold=0.5,
-        trained=trained,
-        versions=versions(),
-    )
-    weights = {name: value.numpy() for name, value in build_network(network, seed=0).state_dict().items()}
-    folder.mkdir()
-    write_model(folder, card, weights)
-    return folder, card, weights
 
 
 def _time(open_on: Callable[[int], Backend], name: str, pixels: NDArray[np.uint8], runs: int) -> Timing:

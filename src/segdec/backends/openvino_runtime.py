@@ -36,6 +36,13 @@ class OpenVinoBackend:
     threads
         How many compute; None takes all that the process may use.
 
+    Attributes
+    ----------
+    settings : dict
+        Of the compilation, in OpenVINO's words.
+    matrices : dict
+        Inputs of the compiled graph beside the pixels.
+
     Raises
     ------
     MissingExtraError
@@ -62,7 +69,7 @@ class OpenVinoBackend:
         ):
             raise ConfigError("this CPU does not compute in bf16; choose fp32 or int8")
         self.precision = precision
-        self._settings = {
+        self.settings = {
             "INFERENCE_PRECISION_HINT": _HINTS[precision],
             "INFERENCE_NUM_THREADS": threads or available_cpus(),
             "PERFORMANCE_HINT": "LATENCY",
@@ -74,7 +81,7 @@ class OpenVinoBackend:
             reason = str(error).splitlines()[-1].strip()
             raise ModelError(f"{path} is no graph that can be computed: {reason}; export it again") from error
         self._compiled: dict[tuple[int, ...], CompiledModel] = {}
-        self._matrices: dict[str, NDArray[np.float32]] = {}
+        self.matrices: dict[str, NDArray[np.float32]] = {}
 
     def prepare(self, pixels: Pixels) -> NDArray[Any]:
         """Return (h, w, C) in the graph's type."""
@@ -82,20 +89,20 @@ class OpenVinoBackend:
 
     def __call__(self, images: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Score prepared images."""
-        compiled = self._compile(images[0].shape)
-        answers = [compiled({"pixels": image[None], **self._matrices}) for image in images]
+        compiled = self.compile(images[0].shape)
+        answers = [compiled({"pixels": image[None], **self.matrices}) for image in images]
         logits = np.concatenate([answer["logit"] for answer in answers])
         return score_of(logits), np.concatenate([answer["score_map"] for answer in answers])
 
-    def _compile(self, shape: tuple[int, ...]) -> CompiledModel:
-        """Return the graph for images of one shape; only the last is kept, as its weights are large."""
+    def compile(self, shape: tuple[int, ...]) -> CompiledModel:
+        """Return the graph for images of a shape (h, w, C); only the last is kept: its weights are large."""
         if shape not in self._compiled:
             self._compiled.clear()
             model = self._core.read_model(self._path)
-            if self._settings["INFERENCE_PRECISION_HINT"] == "bf16":
-                self._matrices = _to_inputs(model)
+            if self.settings["INFERENCE_PRECISION_HINT"] == "bf16":
+                self.matrices = _to_inputs(model)
             model.reshape({"pixels": [1, *shape]})
-            self._compiled[shape] = self._core.compile_model(model, "CPU", self._settings)
+            self._compiled[shape] = self._core.compile_model(model, "CPU", self.settings)
         return self._compiled[shape]
 
 

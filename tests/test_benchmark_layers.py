@@ -1,0 +1,49 @@
+"""The script that counts layers runs, on a made-up network and on an exported model."""
+
+from __future__ import annotations
+
+import importlib.util
+import re
+import shutil
+import sys
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+from segdec.export import export
+
+SCRIPT = Path(__file__).parents[1] / "benchmarks" / "layers.py"
+
+
+@pytest.fixture(scope="module")
+def script() -> ModuleType:
+    pytest.importorskip("openvino")
+    spec = importlib.util.spec_from_file_location("benchmark_layers", SCRIPT)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_layers_are_counted(
+    script: ModuleType,
+    trained_run: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    run = shutil.copytree(trained_run, tmp_path / "run")
+    export(run, ["openvino"], context="spectral")
+    monkeypatch.setattr(sys, "argv", ["layers.py", str(run), "--precision", "fp32"])
+    script.main()
+    printed = capsys.readouterr().out
+    total = float(re.search(r"all +([\d.]+) ms", printed)[1])
+    assert total > 0
+    assert re.search(r"ms +[\d.]+%  Convolution, ", printed)
+    kinds, layers = printed.split("by layer")
+    for part in (kinds, layers):
+        times = [float(found) for found in re.findall(r"^ +([\d.]+) ms", part, re.MULTILINE)]
+        assert times == sorted(times, reverse=True)
+        assert sum(times) <= total + 0.1
