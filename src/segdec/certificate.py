@@ -48,6 +48,15 @@ class Limits(_Frozen):
     ap_loss: float | None = None
 
 
+class Tiles(_Frozen):
+    """How images were cut."""
+
+    tile: int
+    """Side, in pixels."""
+    overlap: int
+    """What neighbours shared at least, in pixels."""
+
+
 class Images(_Frozen):
     """What an export was compared on."""
 
@@ -56,6 +65,8 @@ class Images(_Frozen):
     count: int
     defective: int | None
     """None where there are no labels."""
+    tiles: Tiles | None = None
+    """How they were cut; None compared them as a whole."""
     unreadable: tuple[str, ...]
     """Files that could not be used; they are not counted."""
 
@@ -101,9 +112,11 @@ class Check(_Frozen):
     torch_ap: float | None
     flips: tuple[Flip, ...]
     milliseconds: float
-    """Median time of the network for one image, on this machine."""
+    """Median time of the network for one image or tile, on this machine."""
     torch_milliseconds: float
     """The same for PyTorch on the same machine's CPU."""
+    timed: Literal["image", "tile"] = "image"
+    """What these times are of: an image as a whole, or each of the tiles that it is cut into."""
     date: str
     """ISO 8601 in UTC."""
     machine: dict[str, str | int]

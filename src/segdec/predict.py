@@ -78,11 +78,12 @@ class Predictor:
         Pixels that neighbouring tiles share at least; "auto" is what the network's receptive field needs.
     backend
         What computes: "torch", or an export in "onnx" (ONNX Runtime) or "openvino". "auto" takes the fastest
-        that is installed and certified, and PyTorch for tiles and where a device is named.
+        that is installed and certified for this tiling, and PyTorch where a device is named.
     precision
         "fp32", "int8" (exports), "bf16" or "int8-bf16" (openvino); None takes the fastest that is certified.
     allow_uncertified
-        Use an export without a certificate, or one that failed or was changed.
+        Use an export without a certificate, or one that failed or was changed, or was certified for other
+        tiles or for whole images.
     threads
         How many compute an export; None takes all that the process may use.
 
@@ -105,7 +106,7 @@ class Predictor:
     ------
     ModelError
         If the folder is not a whole, unaltered model of a format that this version reads, or the export
-        that is asked for is missing, uncertified or changed.
+        that is asked for is missing, uncertified, changed or certified for another tiling.
     ConfigError
         If there is no such device or precision, or no such tile or overlap for the network.
     MissingExtraError
@@ -135,9 +136,11 @@ class Predictor:
         calibration = self.card.calibration
         self.review_threshold = None if calibration is None else calibration.review_threshold
         self.pixel_threshold = self.card.pixel_threshold
-        if backend == "auto" and (device is not None or self.tiling is not None):
-            backend = "torch"  # a certificate is about whole images
-        choice = choose_backend(folder, self.card, backend, precision, context, allow_uncertified)
+        if backend == "auto" and device is not None:
+            backend = "torch"
+        choice = choose_backend(
+            folder, self.card, backend, precision, context, allow_uncertified, self.tiling
+        )
         self.backend = open_backend(choice, self.card, weights, device, threads)
 
     def predict(self, image: NDArray[Any] | str | Path, name: str = "") -> Prediction:

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from segdec.config import STRIDE, NetworkConfig
 from segdec.errors import ConfigError
 from segdec.imaging import Pixels, Rows
+from segdec.model_card import ModelCard
 
 Origin: TypeAlias = tuple[int, int]
 """(y, x) of a tile's upper left pixel in its image."""
@@ -190,6 +191,17 @@ def choose_tiling(network: NetworkConfig, tile: int, overlap: int | Literal["aut
     return Tiling(tile, chosen, field.margin)
 
 
+def trained_tiling(card: ModelCard) -> Tiling | None:
+    """Return how the images that a model was trained on were cut; None is as a whole.
+
+    Parameters
+    ----------
+    card
+        What the model says of itself.
+    """
+    return None if card.tile is None else choose_tiling(card.network, card.tile)
+
+
 def score_tiles(
     image: Rows, tiling: Tiling, infer: Infer, batch_size: int = 1
 ) -> tuple[float, NDArray[np.float32]]:
@@ -231,6 +243,28 @@ def score_tiles(
                 top, left = y // STRIDE, x // STRIDE
                 cells[top : top + side, left : left + side] += np.outer(down, along) * score_map
     return float(np.concatenate(scores).max()), cells[: _cells(height), : _cells(width)]
+
+
+def read_tile(image: Rows, origin: Origin, tile: int) -> Pixels:
+    """Read one tile of an image.
+
+    Parameters
+    ----------
+    image
+        Its rows.
+    origin
+        Where the tile begins.
+    tile
+        Its side in pixels.
+
+    Returns
+    -------
+    ndarray
+        (tile, tile, C); beyond the image's lower and right border it is mirrored.
+    """
+    y, x = origin
+    band = image.read(y, min(y + tile, image.size[0]))  # (at most T, W, C)
+    return pad_tile(band[:, x : x + tile], tile)
 
 
 def pad_tile(pixels: NDArray[Any], tile: int) -> NDArray[Any]:

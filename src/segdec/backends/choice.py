@@ -16,6 +16,7 @@ from segdec.certificate import (
     Check,
     Form,
     Precision,
+    Tiles,
     read_certificate,
 )
 from segdec.errors import ConfigError, MissingExtraError, ModelError
@@ -23,6 +24,7 @@ from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
 from segdec.runtime import cpu_kind, has_gpu
+from segdec.tiles import Tiling, trained_tiling
 
 _MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -52,6 +54,7 @@ def choose_backend(
     precision: Precision | None = None,
     context: Literal["auto", "direct", "spectral"] = "auto",
     allow_uncertified: bool = False,
+    tiling: Tiling | None = None,
 ) -> Choice:
     """Choose what computes a model.
 
@@ -71,7 +74,9 @@ def choose_backend(
     context
         Form of the context layer; "auto" takes the faster.
     allow_uncertified
-        Also take a file without a certificate, or one that was changed or failed.
+        Also take a file without a certificate, or one that was changed or failed or is used otherwise.
+    tiling
+        How images are cut; None predicts them as a whole.
 
     Returns
     -------
@@ -94,10 +99,10 @@ def choose_backend(
         raise ConfigError(
             f"the backend onnx computes in fp32 or int8, got {precision}; choose openvino for {precision}"
         )
-    wanted = _Wish(backend, precision, context)
+    wanted = _Wish(backend, precision, context, tiling)
     certificate = read_certificate(folder)
     checks = [check for check in certificate.checks if wanted.fits(check)] if certificate else []
-    usable = [check for check in checks if refusal(folder, card, certificate, check) is None]
+    usable = [check for check in checks if refusal(folder, card, certificate, check, tiling) is None]
     torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
     if torch_fits and has_gpu():
         return Choice("torch", context=context)
@@ -120,7 +125,13 @@ def choose_backend(
     raise ModelError(_why_not(folder, card, wanted, certificate, checks))
 
 
-def refusal(folder: Path, card: ModelCard, certificate: Certificate | None, check: Check) -> str | None:
+def refusal(
+    folder: Path,
+    card: ModelCard,
+    certificate: Certificate | None,
+    check: Check,
+    tiling: Tiling | None = None,
+) -> str | None:
     """Say why an export may not be used; None where it may.
 
     Parameters
@@ -133,6 +144,9 @@ def refusal(folder: Path, card: ModelCard, certificate: Certificate | None, chec
         Its certificate.
     check
         The export's entry in it.
+    tiling
+        How images are cut; None predicts them as a whole. An export may be used as it was certified: on
+        whole images, or in tiles of that side which overlap by as much or more.
 
     Returns
     -------
@@ -147,6 +161,8 @@ def refusal(folder: Path, card: ModelCard, certificate: Certificate | None, chec
         return "was certified for other weights"
     if (certificate.threshold, certificate.review_threshold) != thresholds(card):
         return f"was certified at other thresholds ({certificate.threshold:.6g}, now {card.threshold:.6g})"
+    if not _covers(check.images.tiles, tiling):
+        return f"was certified {_in_words(check.images.tiles)}, not {_in_words(tiling)}"
     path = folder / check.file
     if not path.is_file():
         return "is missing"
@@ -182,6 +198,7 @@ class _Wish:
     backend: str
     precision: Precision | None
     context: str
+    tiling: Tiling | None
 
     def fits(self, check: Check) -> bool:
         return (
@@ -204,6 +221,19 @@ class _Wish:
         target = "int8" if (self.precision or "").startswith("int8") else ""
         backend = "onnx" if self.backend == "auto" else self.backend
         return f"segdec export {folder} --to {backend} {target}".rstrip()
+
+
+def _covers(certified: Tiles | Tiling | None, tiling: Tiling | None) -> bool:
+    """Tell whether what was seen of one tiling, or of whole images, holds for another."""
+    if certified is None or tiling is None:
+        return certified is None and tiling is None
+    return tiling.tile == certified.tile and tiling.overlap >= certified.overlap
+
+
+def _in_words(tiling: Tiles | Tiling | None) -> str:
+    if tiling is None:
+        return "on whole images"
+    return f"in tiles of {tiling.tile} pixels that overlap by {tiling.overlap}"
 
 
 def _relative_time(check: Check) -> float:
@@ -233,7 +263,14 @@ def _why_not(
     certificate: Certificate | None,
     checks: Iterable[Check],
 ) -> str:
-    reasons = {check.file: refusal(folder, card, certificate, check) for check in checks}
+    trained = trained_tiling(card)
+    if not _covers(trained, wanted.tiling):
+        return (
+            f"exports of the model {folder} are certified {_in_words(trained)}, as it was trained, not"
+            f" {_in_words(wanted.tiling)}; predict as it was trained, or with --backend torch"
+            " (--allow-uncertified takes an export as it is)"
+        )
+    reasons = {check.file: refusal(folder, card, certificate, check, wanted.tiling) for check in checks}
     for file, reason in reasons.items():
         if reason is not None:
             return (

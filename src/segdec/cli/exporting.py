@@ -70,7 +70,7 @@ def export_lines(checks: Sequence[Check]) -> list[str]:
     list of str
         A table, and on what it rests.
     """
-    rows = [("", "passed", "flips", "score", "score map", "AP", "per image", "PyTorch")]
+    rows = [("", "passed", "flips", "score", "score map", "AP", f"per {checks[0].timed}", "PyTorch")]
     for check in checks:
         ap = "-" if check.ap is None else f"{check.ap:.4f}"
         rows.append(
@@ -89,7 +89,10 @@ def export_lines(checks: Sequence[Check]) -> list[str]:
     images = checks[0].images
     defective = "no labels" if images.defective is None else f"{images.defective} defective"
     lines = ["  ".join(cell.ljust(width) for cell, width in zip(row, wide, strict=True)) for row in rows]
-    lines.append(f"Compared with PyTorch in fp32 on {images.count} images ({defective}): {images.origin}.")
+    cut = "" if images.tiles is None else f", in tiles of {images.tiles.tile} pixels"
+    lines.append(
+        f"Compared with PyTorch in fp32 on {images.count} images ({defective}{cut}): {images.origin}."
+    )
     lines.append("score, score map: largest difference.")
     if images.unreadable:
         lines.append(f"{len(images.unreadable)} images could not be read, first {images.unreadable[0]}.")

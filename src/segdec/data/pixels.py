@@ -18,7 +18,7 @@ from segdec.imaging import (
     resize_image,
     resize_mask,
 )
-from segdec.tiles import Origin, pad_tile
+from segdec.tiles import Origin, pad_tile, read_tile
 from segdec.types import ImageSize, Sample, Shapes
 from segdec.weighting import dilate
 
@@ -99,8 +99,7 @@ def _load_tile(sample: Sample, origin: Origin, config: Config) -> tuple[Pixels, 
     y, x = origin
     with open_rows(sample.image, config.data.channels) as rows:
         size = rows.size
-        band = rows.read(y, min(y + side, size[0]))
+        pixels = read_tile(rows, origin, side)
     marks = load_marks(sample, size, size, config.data)
     # copies: a cache of views would keep whole images
-    pixels = np.ascontiguousarray(pad_tile(band[:, x : x + side], side))
-    return pixels, pad_tile(marks[y : y + side, x : x + side], side).copy()
+    return np.ascontiguousarray(pixels), pad_tile(marks[y : y + side, x : x + side], side).copy()

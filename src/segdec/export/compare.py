@@ -6,6 +6,7 @@ import statistics
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from segdec.backends import Backend
 from segdec.certificate import Difference, Flip, Limits, Precision
 from segdec.errors import ImageError
 from segdec.export.evidence import Proof
+from segdec.imaging import Pixels, open_rows
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard
 from segdec.predict import network_pixels
+from segdec.tiles import Infer, Origin, Tiling, read_tile, score_tiles
 
 LIMITS: dict[Precision, Limits] = {
     "fp32": Limits(flips=0, score_difference=1e-4),
@@ -35,9 +38,9 @@ class Answers:
     scores
         (N,).
     maps
-        N arrays (h/8, w/8).
+        N arrays (h/8, w/8); joined, of images in tiles.
     milliseconds
-        Median time of the network for an image.
+        Median time of the network for an image, or for a tile.
     """
 
     scores: NDArray[np.float64]
@@ -64,7 +67,7 @@ class Readable:
     deep: bool
 
 
-def sort_out(proofs: Iterable[Proof], card: ModelCard) -> Readable:
+def sort_out(proofs: Iterable[Proof], card: ModelCard, tiling: Tiling | None = None) -> Readable:
     """Find the images that can be read, and what kind of values they hold.
 
     Parameters
@@ -73,26 +76,56 @@ def sort_out(proofs: Iterable[Proof], card: ModelCard) -> Readable:
         All.
     card
         What the network takes.
+    tiling
+        How images are cut; None takes whole ones.
     """
     good, bad, deep = [], [], False
     for proof in proofs:
         try:
-            pixels, _ = network_pixels(proof.path, card)
+            deep = _is_deep(proof.path, card, tiling) or deep
         except ImageError:
             bad.append(proof.name)
             continue
         good.append(proof)
-        deep = deep or pixels.dtype == np.uint16
     return Readable(tuple(good), tuple(bad), deep)
+
+
+def read_input(path: Path, card: ModelCard, origin: Origin | None) -> Pixels:
+    """Read what the network sees of an image at once.
+
+    Parameters
+    ----------
+    path
+        The file.
+    card
+        What the network takes.
+    origin
+        Where the tile begins; None is the whole image.
+
+    Returns
+    -------
+    ndarray
+        (h, w, C) uint8 or uint16.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read.
+    """
+    if origin is None:
+        return network_pixels(path, card)[0]
+    with open_rows(path, card.channels) as rows:
+        return read_tile(rows, origin, card.image_size[0])
 
 
 def answer(
     backend: Backend,
     proofs: Sequence[Proof],
     card: ModelCard,
+    tiling: Tiling | None = None,
     watch: Callable[[], None] = lambda: None,
 ) -> Answers:
-    """Ask a backend, one image at a time.
+    """Ask a backend, one image or one tile at a time.
 
     Parameters
     ----------
@@ -102,21 +135,76 @@ def answer(
         At least one image that can be read.
     card
         What the network takes.
+    tiling
+        How images are cut; None takes whole ones.
     watch
         Called after each image.
     """
-    scores, maps, times = [], [], []
-    for place, proof in enumerate(proofs):
-        image = backend.prepare(network_pixels(proof.path, card)[0])
-        if place == 0:
-            backend([image])  # compilation and first allocations are no part of the time
-        began = time.perf_counter()
-        score, small_map = backend([image])
-        times.append(time.perf_counter() - began)
-        scores.append(score[0])
-        maps.append(small_map[0])
+    scores, maps, timed = [], [], _Timed(backend)
+    for proof in proofs:
+        score, cells = _score_image(proof.path, card, tiling, timed)
+        scores.append(score)
+        maps.append(cells)
         watch()
-    return Answers(np.array(scores), maps, 1000 * statistics.median(times))
+    return Answers(np.array(scores), maps, timed.milliseconds)
+
+
+def network_time(backend: Backend, pixels: Pixels) -> float:
+    """Return the milliseconds that a backend takes for an image or a tile, as the median of three.
+
+    Parameters
+    ----------
+    backend
+        Which.
+    pixels
+        From `read_input`.
+    """
+    timed = _Timed(backend)
+    for _ in range(3):
+        timed([pixels])
+    return timed.milliseconds
+
+
+class _Timed:
+    """A backend as a `segdec.tiles.Infer` that keeps the time of each call."""
+
+    def __init__(self, backend: Backend) -> None:
+        self._backend = backend
+        self._seconds: list[float] = []
+
+    @property
+    def milliseconds(self) -> float:
+        return 1000 * statistics.median(self._seconds)
+
+    def __call__(self, images: Sequence[Pixels]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+        prepared = [self._backend.prepare(image) for image in images]
+        if not self._seconds:
+            self._backend(prepared)  # compilation and first allocations are no part of the time
+        began = time.perf_counter()
+        answers = self._backend(prepared)
+        self._seconds.append(time.perf_counter() - began)
+        return answers
+
+
+def _score_image(
+    path: Path, card: ModelCard, tiling: Tiling | None, infer: Infer
+) -> tuple[float, NDArray[np.float32]]:
+    """Return an image's score and its score map (h/8, w/8), as a whole or from its tiles."""
+    if tiling is None:
+        scores, maps = infer([network_pixels(path, card)[0]])
+        return float(scores[0]), maps[0]
+    with open_rows(path, card.channels) as rows:
+        return score_tiles(rows, tiling, infer)
+
+
+def _is_deep(path: Path, card: ModelCard, tiling: Tiling | None) -> bool:
+    """Read an image to its end, and tell whether it holds 16-bit values."""
+    if tiling is None:
+        return network_pixels(path, card)[0].dtype == np.uint16
+    with open_rows(path, card.channels) as rows:
+        height = rows.size[0]
+        bands = (rows.read(y, min(y + tiling.tile, height)) for y in tiling.starts(height))
+        return np.uint16 in {band.dtype.type for band in bands}
 
 
 def map_difference(one: Answers, other: Answers) -> Difference:

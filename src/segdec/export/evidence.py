@@ -3,15 +3,21 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TypeVar
 
 from segdec.config import DataConfig
 from segdec.data import open_dataset
 from segdec.data.find import find_images
+from segdec.data.tiles import cut_samples
 from segdec.errors import DataError
 from segdec.runs import open_run
+from segdec.tiles import Tiling
 from segdec.types import Sample
+
+T = TypeVar("T")
 
 FEWEST_TO_CALIBRATE = 8
 MOST_TO_CALIBRATE = 64
@@ -48,15 +54,18 @@ class Evidence:
     origin
         Where they come from, in words.
     calibrating
-        To choose ranges by.
+        To choose ranges by; images, or tiles of them.
     calibrated_on
         Where those come from, in words.
+    data
+        How their masks are read.
     """
 
     proofs: tuple[Proof, ...]
     origin: str
-    calibrating: tuple[Path, ...]
+    calibrating: tuple[Sample, ...]
     calibrated_on: str
+    data: DataConfig
 
 
 def gather_evidence(folder: Path, images: Path | None) -> Evidence:
@@ -88,9 +97,12 @@ def gather_evidence(folder: Path, images: Path | None) -> Evidence:
             raise DataError(
                 f"{folder} is a model without data of its own; name images that certify its exports: --images"
             )
-        calibrating = _spread([proof.path for proof in given])
-        return Evidence(given, f"images in {images}", calibrating, "the certifying images themselves")
-    split = open_run(run_folder).split
+        # as if without a defect: which of their tiles has one is not known
+        calibrating = _spread([Sample(proof.name, proof.path, label=False) for proof in given])
+        words = f"images in {images}", "the certifying images themselves"
+        return Evidence(given, words[0], calibrating, words[1], DataConfig())
+    run = open_run(run_folder)
+    split = run.split
     parts = {"validation": split.val, "test": split.test}
     judging = [f"{name} part" for name, samples in parts.items() if samples]
     samples = (*split.val, *split.test)
@@ -100,8 +112,41 @@ def gather_evidence(folder: Path, images: Path | None) -> Evidence:
     if images is not None:
         origin += f", and images in {images}"
     proofs = (*(_proof(sample) for sample in samples), *given)
-    calibrating = _spread([sample.image for sample in split.train])
-    return Evidence(proofs, origin, calibrating, f"{len(calibrating)} images of the run's training part")
+    calibrating = _spread(split.train)
+    calibrated_on = f"{len(calibrating)} images of the run's training part"
+    return Evidence(proofs, origin, calibrating, calibrated_on, run.config.data)
+
+
+def cut_calibrating(evidence: Evidence, tiling: Tiling) -> Evidence:
+    """Choose ranges by tiles instead of whole images: half of them with a defect, as far as there are such.
+
+    Few tiles of an image show its defect. Drawn evenly they would set ranges that cut off what the network
+    sees in it.
+
+    Parameters
+    ----------
+    evidence
+        With images to choose ranges by.
+    tiling
+        How they are cut.
+
+    Returns
+    -------
+    Evidence
+        The same, but for ``calibrating`` and ``calibrated_on``.
+
+    Raises
+    ------
+    ImageError
+        If an image cannot be read.
+    """
+    tiles = cut_samples(evidence.calibrating, tiling, evidence.data)
+    defective = _spread([tile for tile in tiles if tile.label], MOST_TO_CALIBRATE // 2)
+    good = _spread([tile for tile in tiles if not tile.label], MOST_TO_CALIBRATE - len(defective))
+    chosen = (*defective, *good)
+    return replace(
+        evidence, calibrating=chosen, calibrated_on=f"{len(chosen)} tiles of {evidence.calibrated_on}"
+    )
 
 
 def _run_of(folder: Path) -> Path | None:
@@ -122,7 +167,7 @@ def _proof(sample: Sample) -> Proof:
     return Proof(sample.name, sample.image, sample.label)
 
 
-def _spread(paths: list[Path]) -> tuple[Path, ...]:
+def _spread(members: Sequence[T], most: int = MOST_TO_CALIBRATE) -> tuple[T, ...]:
     """Take so many, evenly over the list."""
-    count = min(len(paths), MOST_TO_CALIBRATE)
-    return tuple(paths[place * len(paths) // count] for place in range(count))
+    count = min(len(members), most)
+    return tuple(members[place * len(members) // count] for place in range(count))

@@ -24,10 +24,11 @@ from segdec.certificate import (
     Form,
     Images,
     Precision,
+    Tiles,
     read_certificate,
     write_exports,
 )
-from segdec.errors import ConfigError, DataError, MissingExtraError, ModelError
+from segdec.errors import DataError, MissingExtraError, ModelError
 from segdec.export.compare import (
     LIMITS,
     Answers,
@@ -36,11 +37,13 @@ from segdec.export.compare import (
     find_flips,
     labelled_ap,
     map_difference,
+    network_time,
+    read_input,
     score_difference,
     sort_out,
     why_failed,
 )
-from segdec.export.evidence import FEWEST_TO_CALIBRATE, Evidence, gather_evidence
+from segdec.export.evidence import FEWEST_TO_CALIBRATE, Evidence, cut_calibrating, gather_evidence
 from segdec.export.graph import (
     PixelType,
     Quantized,
@@ -53,8 +56,8 @@ from segdec.export.quantize import largest_inputs, quantize_weight
 from segdec.files import output_error, sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, model_folder, read_model
-from segdec.predict import network_pixels
 from segdec.runtime import cpu_kind, machine, may_gain_from_spectral, require_torch, versions
+from segdec.tiles import Tiling, trained_tiling
 
 Target = Literal["onnx", "openvino", "int8"]
 Watch = Callable[[str, int, int], None]
@@ -68,6 +71,8 @@ def export(
     watch: Watch | None = None,
 ) -> tuple[Check, ...]:
     """Export a model and certify it: compare every export with PyTorch in fp32 on real images.
+
+    A model that was trained on tiles is certified as it predicts, on images in such tiles.
 
     The graphs and ``certificate.json`` land in the model folder, also where an export fails; it is then
     marked, and not used unless asked for by name. Until all is done, the folder is as before.
@@ -95,11 +100,9 @@ def export(
     Raises
     ------
     DataError
-        If there are no images to compare on, or too few to choose 8-bit ranges by.
+        If there are no images to compare on, or too few (or too few tiles) to choose 8-bit ranges by.
     ModelError
         If the folder holds no model.
-    ConfigError
-        If the model was trained on tiles.
     MissingExtraError
         If what a target needs is not installed.
     OutputError
@@ -108,23 +111,16 @@ def export(
     _require(targets)
     folder = model_folder(model)
     card, weights = read_model(folder)
-    if card.tile is not None:
-        raise ConfigError(
-            f"the model {folder} was trained on tiles of {card.tile} pixels, and exports are certified on"
-            " whole images only; predict with it in PyTorch"
-        )
+    tiling = trained_tiling(card)
     evidence = gather_evidence(model, images)
     tell = watch or (lambda _what, _done, _of: None)
-    readable = sort_out(evidence.proofs, card)
+    readable = sort_out(evidence.proofs, card, tiling)
     if not readable.proofs:
         raise DataError(f"none of the {len(evidence.proofs)} images that certify the export can be read")
-    if "int8" in targets and len(evidence.calibrating) < FEWEST_TO_CALIBRATE:
-        raise DataError(
-            f"8-bit ranges need {FEWEST_TO_CALIBRATE} images or more, got {len(evidence.calibrating)}"
-            f" ({evidence.calibrated_on}); leave int8 out, or add images"
-        )
+    if "int8" in targets:
+        evidence = _calibrating(evidence, tiling)
     with _workshop(folder) as bench:
-        work = _Work(card, weights, evidence, readable, bench, tell)
+        work = _Work(card, weights, tiling, evidence, readable, bench, tell)
         checks = tuple(work.check(*variant, context) for variant in _variants(targets))
         certificate = _merge(folder, card, checks, work.graphs)
         write_exports(folder, work.graphs, certificate)
@@ -137,6 +133,7 @@ class _Work:
 
     card: ModelCard
     weights: Mapping[str, NDArray[np.float32]]
+    tiling: Tiling | None
     evidence: Evidence
     readable: Readable
     bench: Path
@@ -175,6 +172,7 @@ class _Work:
                 origin=self.evidence.origin,
                 count=len(proofs),
                 defective=sum(labels) if labels else None,
+                tiles=self.tiling and Tiles(tile=self.tiling.tile, overlap=self.tiling.overlap),
                 unreadable=self.readable.unreadable,
             ),
             calibrated_on=self.evidence.calibrated_on if precision.startswith("int8") else None,
@@ -185,6 +183,7 @@ class _Work:
             flips=flips,
             milliseconds=round(answers.milliseconds, 3),
             torch_milliseconds=round(self.torch.milliseconds, 3),
+            timed="image" if self.tiling is None else "tile",
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             machine=machine(),
             versions=versions(),
@@ -199,8 +198,9 @@ class _Work:
             forms = ("direct",)
         found = [(form, self._open(backend, precision, form)) for form in forms]
         if len(found) > 1:
-            sample = self.readable.proofs[:1] * 3
-            found.sort(key=lambda each: answer(each[1], sample, self.card).milliseconds)
+            origin = None if self.tiling is None else (0, 0)
+            sample = read_input(self.readable.proofs[0].path, self.card, origin)
+            found.sort(key=lambda each: network_time(each[1], sample))
         form, opened = found[0]
         self.graphs[FILES[precision, form]] = (self.bench / FILES[precision, form]).read_bytes()
         return form, opened
@@ -222,7 +222,7 @@ class _Work:
             done += 1
             self.tell(what, done, total)
 
-        return answer(backend, self.readable.proofs, self.card, count)
+        return answer(backend, self.readable.proofs, self.card, self.tiling, count)
 
     def _quantize(self) -> dict[str, Quantized]:
         """Return the 8-bit form of the convolutions, from what the calibrating images show."""
@@ -234,8 +234,8 @@ class _Work:
             path.write_bytes(build_peaks(self.card.network, self.places, self.pixels).SerializeToString())
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             seen = []
-            for done, image in enumerate(self.evidence.calibrating, start=1):
-                pixels, _ = network_pixels(image, self.card)
+            for done, sample in enumerate(self.evidence.calibrating, start=1):
+                pixels = read_input(sample.image, self.card, sample.origin)
                 if pixels.dtype != self.pixels:
                     pixels = pixels.astype(np.uint16) * np.uint16(257)
                 values = session.run(None, {"pixels": pixels[None]})
@@ -244,6 +244,18 @@ class _Work:
             peaks = largest_inputs(names, seen)
             self.quantized = {name: quantize_weight(self.weights[name], peaks[name]) for name in names}
         return self.quantized
+
+
+def _calibrating(evidence: Evidence, tiling: Tiling | None) -> Evidence:
+    """Return the evidence with what chooses 8-bit ranges: whole images, or tiles."""
+    found = evidence if tiling is None else cut_calibrating(evidence, tiling)
+    if len(found.calibrating) < FEWEST_TO_CALIBRATE:
+        what = "images" if tiling is None else "tiles"
+        raise DataError(
+            f"8-bit ranges need {FEWEST_TO_CALIBRATE} {what} or more, got {len(found.calibrating)}"
+            f" ({found.calibrated_on}); leave int8 out, or add images"
+        )
+    return found
 
 
 def _variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Precision]]:
