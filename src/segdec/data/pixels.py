@@ -102,4 +102,4 @@ def _load_tile(sample: Sample, origin: Origin, config: Config) -> tuple[Pixels, 
         pixels = read_tile(rows, origin, side)
     marks = load_marks(sample, size, size, config.data)
     # copies: a cache of views would keep whole images
-    return np.ascontiguousarray(pixels), pad_tile(marks[y : y + side, x : x + side], side).copy()
+    return pixels.copy(), pad_tile(marks[y : y + side, x : x + side], side).copy()
