@@ -15,7 +15,6 @@ Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network" (a
 from __future__ import annotations
 
 import io
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -37,6 +36,7 @@ from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, read_hashes, read_model
 from segdec.network import SegDecNet
 from segdec.runs import Run
+from segdec.score_axis import to_logit
 from segdec.types import Sample
 
 _SURE = 4.0
@@ -95,9 +95,9 @@ def _soften(
     maps: NDArray[np.float32], logits: NDArray[np.float64], card: ModelCard
 ) -> tuple[Answers, dict[str, Any]]:
     """Return what is learnt of a teacher's logits, and how it was made of them."""
-    centred = logits - _logit(card.threshold)
+    centred = logits - to_logit(card.threshold)
     score_temperature = choose_temperature(centred)
-    map_temperature = choose_temperature(maps, _logit(card.pixel_threshold))
+    map_temperature = choose_temperature(maps, float(to_logit(card.pixel_threshold)))
     answers = Answers(
         maps=_sigmoid(maps / map_temperature).astype(np.float32), scores=_sigmoid(centred / score_temperature)
     )
@@ -132,12 +132,6 @@ def choose_temperature(logits: NDArray[np.floating], threshold: float = 0.0) -> 
     """
     defect = logits[logits >= threshold]
     return max(1.0, float(np.median(defect)) / _SURE) if defect.size else 1.0
-
-
-def _logit(share: float) -> float:
-    tiny = float(np.finfo(np.float64).eps)  # 0 and 1 have no logit
-    share = min(max(share, tiny), 1 - tiny)
-    return math.log(share / (1 - share))
 
 
 def _sigmoid(logits: NDArray[np.floating]) -> NDArray[np.float64]:
