@@ -195,9 +195,9 @@ def test_no_threshold_serves_the_wish_better(
 
 def test_a_threshold_stands_between_scores() -> None:
     point = choose_thresholds(
-        Items(np.linspace(0.7, 0.9, 30), np.linspace(0.1, 0.5, 30)), Wish(max_escape=0.1)
+        Items(np.linspace(0.7, 0.9, 30), np.linspace(0.1, 0.3, 30)), Wish(max_escape=0.1)
     )
-    assert point.threshold == pytest.approx(0.6)
+    assert point.threshold == pytest.approx(0.5)
     assert (point.escapes.count, point.overkill.count, point.review_threshold) == (0, 0, None)
     assert point.escapes.bound == pytest.approx(1 - 0.05 ** (1 / 30))
 

@@ -26,24 +26,37 @@ def test_no_threshold_has_a_higher_f1(pairs):
     assert chosen not in scores or chosen == scores.min()
 
 
-def test_separable_scores_are_parted_in_the_middle():
+def sigmoid(logit):
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def test_separable_scores_are_parted_in_the_middle_of_their_logits():
     assert best_f1_threshold([False, True, False, True], [0.1, 0.7, 0.3, 0.9]) == pytest.approx(0.5)
+    # a model that is sure of itself: 0.9999 is good, 1 - 1e-9 is not
+    low, high = 1 - 1e-4, 1 - 1e-9
+    middle = sigmoid((np.log(low / 1e-4) + np.log(high / 1e-9)) / 2)
+    assert best_f1_threshold([False, True], [low, high]) == pytest.approx(middle, abs=1e-9)
+    assert 1 - middle < 1e-6
 
 
 def test_the_widest_gap_wins_among_equals():
     # from the top: D, good, good, D, D. At 0.9: F1 = 2/(1 + 3); at 0.3 with four called: 4/(4 + 3);
-    # all five: 6/(5 + 3) is best.
-    assert best_f1_threshold([1, 0, 0, 1, 1], [0.9, 0.8, 0.7, 0.3, 0.2]) == pytest.approx(0.2)
-    # D, good, D, good with F1 2/(1 + 2) = 2/3 at 0.9 and 4/(3 + 2) = 0.8 at 0.5
-    assert best_f1_threshold([1, 0, 1, 0], [0.9, 0.6, 0.5, 0.1]) == pytest.approx(0.3)
-    # D, good x 2, D, good: 2/(1 + 2) at 0.9 equals 4/(4 + 2) at 0.3; gaps 0.1 and 0.25
-    assert best_f1_threshold([1, 0, 0, 1, 0], [0.9, 0.8, 0.7, 0.3, 0.05]) == pytest.approx(0.175)
-    # the same with gaps 0.4 and 0.1
-    assert best_f1_threshold([1, 0, 0, 1, 0], [0.9, 0.5, 0.4, 0.3, 0.2]) == pytest.approx(0.7)
+    # all five: 6/(5 + 3) is best, and the next lower score is 0
+    assert 0 < best_f1_threshold([1, 0, 0, 1, 1], [0.9, 0.8, 0.7, 0.3, 0.2]) < 1e-6
+    # D, good, D, good with F1 2/(1 + 2) = 2/3 at 0.9 and 4/(3 + 2) = 0.8 at 0.7
+    assert best_f1_threshold([1, 0, 1, 0], [0.9, 0.8, 0.7, 0.3]) == pytest.approx(0.5)
+    # D, good x 2, D, good: 2/(1 + 2) at 0.9 equals 4/(4 + 2) at 0.6; the second gap is wider
+    assert best_f1_threshold([1, 0, 0, 1, 0], [0.9, 0.85, 0.8, 0.6, 0.4]) == pytest.approx(0.5)
+    # the same with the first gap wider
+    assert best_f1_threshold([1, 0, 0, 1, 0], [0.8, 0.2, 0.15, 0.1, 0.09]) == pytest.approx(0.5)
+    # and by their logits, where the wider gap in the scores is the second
+    labels, scores = [1, 0, 0, 1, 0], [1 - 1e-9, 0.99, 0.9, 0.7, 0.5]
+    assert 0.99 < best_f1_threshold(labels, scores) < 1 - 1e-9
 
 
 def test_constant_scores_all_count_as_defect():
-    assert best_f1_threshold([True, False], [0.4, 0.4]) == 0.4
+    assert 0 < best_f1_threshold([True, False], [0.4, 0.4]) < 0.4
+    assert best_f1_threshold([True, False], [0.0, 0.0]) == 0
 
 
 def test_neighbouring_floats_stay_apart():
@@ -61,8 +74,9 @@ def test_one_class_has_no_threshold(labels, counts):
         best_f1_threshold(labels, np.linspace(0.2, 0.8, len(labels)))
 
 
-def test_scores_must_be_finite_and_as_many_as_labels():
-    with pytest.raises(ValueError, match="finite"):
-        best_f1_threshold([True, False], [0.1, float("nan")])
+def test_scores_must_be_scores_and_as_many_as_labels():
+    for wrong in (float("nan"), 1.1, -0.1):
+        with pytest.raises(ValueError, match=r"in \[0, 1\]"):
+            best_f1_threshold([True, False], [0.1, wrong])
     with pytest.raises(ValueError, match="alike"):
         best_f1_threshold([True, False], [0.1])

@@ -41,7 +41,7 @@ from numpy.typing import ArrayLike, NDArray
 from segdec.errors import ConfigError, DataError, UnsupportedError
 from segdec.intervals import cases_needed, largest_count, percent, round_up, upper_bound
 from segdec.items import Items
-from segdec.score_axis import score_text
+from segdec.score_axis import between, score_text
 
 Rates = TypeVar("Rates", float, NDArray[np.float64])
 
@@ -168,7 +168,8 @@ def choose_thresholds(items: Items, wish: Wish) -> OperatingPoint:
 
     A wish for one rate leaves the other as low as possible. A wish for both rates, where one threshold
     cannot serve both, sends what lies between to review. A review budget is spent on lowering what the
-    wish leaves open. Thresholds stand midway between the scores of neighbouring items.
+    wish leaves open. Thresholds stand midway between the scores of neighbouring items, on the
+    scale of logits.
 
     Parameters
     ----------
@@ -246,8 +247,7 @@ def _cut(items: Items, defect_rate: float | None) -> _Cuts:
     n, m = len(items.defective), len(items.good)
     scores = np.unique(np.concatenate([items.defective, items.good]))
     lower, upper = np.append(0.0, scores), np.append(scores, 1.0)
-    middle = lower + (upper - lower) / 2
-    thresholds = np.where(middle > lower, middle, upper)  # between neighbouring floats there is no middle
+    thresholds = between(lower, upper)
     if scores[-1] == 1:
         thresholds = thresholds[:-1]  # no threshold stands above a score of 1
     misses = np.searchsorted(np.sort(items.defective), thresholds)
