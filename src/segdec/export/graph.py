@@ -381,16 +381,23 @@ class _Network(Nodes):
         return self.add("Gather", x, self.add("Reshape", places, self.constant([-1])), axis=axis)
 
     def _spectrum(self, name: str, tile: int) -> str:
-        """Transform the kernel: constant, so a runtime computes it once, when it loads the graph."""
+        """Transform the kernel: constant, so a runtime computes it once, when it loads the graph.
+
+        A runtime keeps every step of that in memory until it is done: hence one product in the order that
+        is needed, and as few nodes as can be.
+        """
         c_out, c_in, _, kernel = self.weights[name].shape
-        half, both = tile // 2 + 1, c_in * c_out
-        w = self.add("Transpose", self._weight(name), perm=(2, 3, 1, 0))
-        w = self.add("Reshape", w, self.constant([kernel, kernel, both]))
-        cos, sin = _waves(half, kernel, tile)
-        w = self.add("MatMul", self.constant(np.concatenate([cos, sin])), w)  # (k, re/im half, C_in C_out)
-        w = self.add("Reshape", w, self.constant([2 * kernel, half, both]))
-        w = self.add("Transpose", w, perm=(1, 0, 2))
-        w = self.add("MatMul", self.constant(_turn(*_waves(tile, kernel, tile))), w)
+        half, window = tile // 2 + 1, kernel * kernel
+        w = self.add("Transpose", self._weight(name, (c_out, c_in, window)), perm=(2, 1, 0))
+        w = self.add("Reshape", w, self.constant([window, c_in * c_out]))
+        # waves over the window, picked from a line of cosines and sines: written out they were megabytes
+        across, down = (np.outer(np.arange(rows), np.arange(kernel)) % tile for rows in (half, tile))
+        parts = down[:, None, :, None] + [[[0]], [[2 * tile]]]  # (T, re/im, k, 1)
+        places = self.add("Add", self.constant(across[:, None, None, None]), self.constant(parts))
+        angle = np.arange(2 * tile) * (2 * np.pi / tile)  # of two turns: places are sums of two within one
+        waves = self.add("Gather", self.constant(np.concatenate([np.cos(angle), np.sin(angle)])), places)
+        waves = self.add("Reshape", waves, self.constant([2 * half * tile, window]))
+        w = self.add("MatMul", waves, w)  # (half T re/im, C_in C_out)
         return self.add("Reshape", w, self.constant([half * tile, 2 * c_in, c_out]))
 
 
