@@ -40,6 +40,8 @@ def find_regions(score_map: NDArray[np.float32], threshold: float) -> tuple[Regi
     (2, 0, 1, 1)
     """
     above = (score_map >= threshold).astype(np.uint8)
+    if not above.any():
+        return ()  # most parts are good, and labelling takes twenty times as long as looking
     count, labels, stats, _ = cv2.connectedComponentsWithStats(above, connectivity=8)
     regions = []
     for label in range(1, count):  # 0 is the background
