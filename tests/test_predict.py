@@ -313,8 +313,51 @@ def test_files_are_read_as_they_are_needed_and_no_thread_stays(predictor: Predic
     stream = predict_files(predictor, endless(), batch_size=2, workers=2)
     for _ in range(6):
         next(stream)
-    assert len(taken) <= 6 + 2 + 2
+    assert len(taken) <= 6 + 2 + 2 + 2  # the next batch, the one to follow it, one for each worker
     stream.close()  # type: ignore[attr-defined]
+    assert threading.active_count() == before
+
+
+def test_the_network_goes_on_while_a_result_is_looked_at(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_image(path, make_image(0))
+    predictor = Predictor(model, "cpu")
+    inside, calls, third = predictor.backend, 0, threading.Event()
+
+    class Watched:
+        name, precision, prepare = inside.name, inside.precision, inside.prepare
+
+        def __call__(self, images: Any) -> Any:
+            nonlocal calls
+            calls += 1
+            if calls == 3:
+                third.set()
+            return inside(images)
+
+    predictor.backend = Watched()
+    stream = predict_files(predictor, [path] * 5)
+    next(stream)
+    next(stream)  # and nobody asks for more
+    assert third.wait(60)
+    assert calls == 3
+    assert len(list(stream)) == 3
+
+
+def test_a_failure_of_the_network_ends_the_stream(model: Path, tmp_path: Path) -> None:
+    path = tmp_path / "a.png"
+    write_image(path, make_image(0))
+    predictor = Predictor(model, "cpu")
+
+    class Broken:
+        name, precision, prepare = predictor.backend.name, "fp32", predictor.backend.prepare
+
+        def __call__(self, images: Any) -> Any:
+            raise ModelError("out of order")
+
+    predictor.backend = Broken()  # type: ignore[assignment]
+    before = threading.active_count()
+    with pytest.raises(ModelError, match="out of order"):
+        list(predict_files(predictor, [path] * 5))
     assert threading.active_count() == before
 
 

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +35,9 @@ from segdec.model_io import model_folder, read_model
 from segdec.tiles import choose_tiling, score_tiles
 from segdec.types import ImageSize, Prediction, Region
 
+_T = TypeVar("_T")
+_R = TypeVar("_R")
+
 
 @dataclass(frozen=True, slots=True)
 class Unreadable:
@@ -58,6 +62,10 @@ class _Input:
     name: str
     pixels: NDArray[Any]
     size: ImageSize
+
+
+_Answer: TypeAlias = tuple[_Input, float, NDArray[np.float32]]
+"""An image, its score, and its score map as the network gives it."""
 
 
 class Predictor:
@@ -236,11 +244,14 @@ class Predictor:
         return self.predict_rows(PixelRows(_to_pixels(image, self.card.channels)), name)
 
     def _infer(self, inputs: Sequence[_Input]) -> list[Prediction]:
+        return [self._judge(*answered) for answered in self._compute(inputs)]
+
+    def _compute(self, inputs: Sequence[_Input]) -> list[_Answer]:
         if not inputs:
             return []
         scores, maps = self.backend([each.pixels for each in inputs])  # (N,), (N, h/8, w/8)
         return [
-            self._judge(each, float(score), score_map)
+            (each, float(score), score_map)
             for each, score, score_map in zip(inputs, scores, maps, strict=True)
         ]
 
@@ -278,7 +289,7 @@ def predict_files(
     *,
     pages: bool = False,
 ) -> Iterator[Prediction | Unreadable]:
-    """Predict image files, decoding the next ones while the network works.
+    """Predict image files; the next ones are decoded, and the last ones judged, while the network works.
 
     Parameters
     ----------
@@ -304,11 +315,23 @@ def predict_files(
         for path in paths:
             yield from _predict_pages(predictor, path, batch_size, pages)
         return
-    stream = _decode_ahead(predictor, iter(paths), workers, batch_size + workers)
-    while chunk := list(islice(stream, batch_size)):
-        predictions = iter(predictor._infer([each for each in chunk if isinstance(each, _Input)]))
-        for each in chunk:
-            yield next(predictions) if isinstance(each, _Input) else each
+
+    def decode(path: Path) -> _Input | Unreadable:
+        try:
+            return predictor._prepare(path)
+        except ImageError as error:
+            return Unreadable(str(path), str(error))
+
+    def compute(chunk: Sequence[_Input | Unreadable]) -> list[_Answer | Unreadable]:
+        answers = iter(predictor._compute([each for each in chunk if isinstance(each, _Input)]))
+        return [next(answers) if isinstance(each, _Input) else each for each in chunk]
+
+    with closing(_ahead(decode, iter(paths), workers, batch_size + workers)) as decoded:
+        chunks = iter(lambda: list(islice(decoded, batch_size)), [])
+        with closing(_ahead(compute, chunks, workers=1, count=1)) as computed:  # one waits for the network
+            for answered in computed:
+                for each in answered:
+                    yield each if isinstance(each, Unreadable) else predictor._judge(*each)
 
 
 def _predict_pages(
@@ -389,22 +412,17 @@ def _to_pixels(image: NDArray[Any], channels: Literal[1, 3]) -> NDArray[Any]:
     return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
 
 
-def _decode_ahead(
-    predictor: Predictor, paths: Iterator[Path], workers: int, ahead: int
-) -> Iterator[_Input | Unreadable]:
-    def decode(path: Path) -> _Input | Unreadable:
-        try:
-            return predictor._prepare(path)
-        except ImageError as error:
-            return Unreadable(str(path), str(error))
-
+def _ahead(
+    function: Callable[[_T], _R], items: Iterator[_T], workers: int, count: int
+) -> Generator[_R, None, None]:
+    """Apply a function in threads, and have ``count`` more under way whenever a result is taken."""
     with ThreadPoolExecutor(workers) as pool:
-        pending: deque[Future[_Input | Unreadable]] = deque()
+        pending: deque[Future[_R]] = deque()
         try:
-            pending.extend(pool.submit(decode, path) for path in islice(paths, ahead))
+            pending.extend(pool.submit(function, item) for item in islice(items, count))
             while pending:
                 ready = pending.popleft()
-                pending.extend(pool.submit(decode, path) for path in islice(paths, 1))
+                pending.extend(pool.submit(function, item) for item in islice(items, 1))
                 yield ready.result()
         finally:
             for future in pending:

@@ -87,6 +87,7 @@ def predict(
                 write_overlay(result, find_overlay(result, targets))
             if target is None:
                 sys.stdout.write(render.row(result))
+                sys.stdout.flush()  # whoever reads along decides on each part as it comes
             else:
                 lines.append(render.row(result))
             tell(min(done, len(paths)), len(paths))  # a file can have several pages
