@@ -12,7 +12,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv quickstart test lint check format docs clean
+.PHONY: help venv quickstart test line lint check format docs clean
 
 help: ## List the targets
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' Makefile
@@ -33,13 +33,17 @@ quickstart: $(INSTALLED) ## Make example data, train, evaluate and predict on it
 test: $(INSTALLED) ## Run the whole default test suite
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n $(WORKERS)
 
+# Builds an environment of its own with pip, so it is not part of `make test`
+line: $(INSTALLED) ## Install without PyTorch in a fresh environment, and predict there
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -m slow tests/test_without_torch.py
+
 lint: $(INSTALLED) ## Format, style, types and layers, without changing a file
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy --strict
 	$(BIN)/lint-imports
 
-check: lint test ## Everything that CI checks
+check: lint line test ## Everything that CI checks
 
 format: $(INSTALLED) ## Format the code and mend what can be mended by itself
 	$(BIN)/ruff format
