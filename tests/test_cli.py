@@ -579,3 +579,20 @@ def test_doctor_refuses_what_is_no_share_and_writes_nothing(call, tmp_path):
 
 def test_a_plan_and_a_recipe_exclude_each_other(call, tmp_path):
     assert call("train", "data", "--plan", "plan.json", "--recipe", "dagm")[0] == 2
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
+def test_rows_reach_a_file_while_a_bar_is_on_the_screen() -> None:
+    screen, terminal = os.openpty()
+    code = "import sys; from segdec.cli.screen import bar\nwith bar('predicting'): sys.stdout.write('a row\\n')"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        stdout=subprocess.PIPE,
+        stderr=terminal,
+        env=ENVIRONMENT | {"TERM": "xterm"},
+        text=True,
+        check=True,
+    )
+    os.close(terminal)
+    os.close(screen)
+    assert done.stdout == "a row\n"

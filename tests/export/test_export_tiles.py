@@ -259,7 +259,7 @@ def test_a_certificate_of_before_tiles_is_about_whole_images(
 def call(*arguments: object) -> str:
     result = CliRunner().invoke(app, [str(argument) for argument in arguments])
     assert result.exit_code == 0, result.output
-    return result.output
+    return result.stdout
 
 
 def test_the_commands(tile_run: Path, tmp_path: Path) -> None:
@@ -269,7 +269,7 @@ def test_the_commands(tile_run: Path, tmp_path: Path) -> None:
     assert f"in tiles of {TILE} pixels)" in " ".join(said.split())
     assert "onnx fp32" in call("benchmark", "predict", "--model", run, "--backend", "onnx", "--runs", 3)
     rows = {
-        backend: json.loads(call("predict", run, images_of(run)[0], "--backend", backend).splitlines()[-1])
+        backend: json.loads(call("predict", run, images_of(run)[0], "--backend", backend))
         for backend in ("torch", "onnx", "auto")
     }
     assert rows["onnx"]["score"] == pytest.approx(rows["torch"]["score"], abs=1e-5)

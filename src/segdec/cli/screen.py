@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+import sys
 from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -185,6 +186,7 @@ def _bars() -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True),
         console=err,
         transient=True,
+        redirect_stdout=sys.stdout.isatty(),  # otherwise what is meant for a file would land on the screen
     )
 
 
