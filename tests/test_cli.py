@@ -584,7 +584,7 @@ def test_a_plan_and_a_recipe_exclude_each_other(call, tmp_path):
 @pytest.mark.skipif(sys.platform == "win32", reason="needs a pseudo-terminal")
 def test_rows_reach_a_file_while_a_bar_is_on_the_screen() -> None:
     screen, terminal = os.openpty()
-    code = "import sys; from segdec.cli.screen import bar\nwith bar('predicting'): sys.stdout.write('a row\\n')"
+    code = "import sys; from segdec.cli.screen import bar\nwith bar('some'): sys.stdout.write('a row\\n')"
     done = subprocess.run(
         [sys.executable, "-c", code],
         stdout=subprocess.PIPE,
