@@ -4,6 +4,7 @@ import csv
 import gc
 import json
 import math
+import math
 import weakref
 from dataclasses import replace
 
@@ -64,9 +65,9 @@ def test_image_metrics_worked_out_by_hand(pairs):
     assert image.auroc.value == pytest.approx(5 / 6)
     assert image.at_threshold == Confusion(tp=1, fp=1, fn=1, tn=2)
     assert image.at_threshold.accuracy.value == 0.6
-    # 3 called, 2 of them rightly: 4 / (3 + 2); the threshold stands between 0.3 and 0.2
+    # 3 called, 2 of them rightly: 4 / (3 + 2); the threshold stands between odds of 3 : 7 and of 1 : 4
     assert image.best_f1_on_test.f1.value == pytest.approx(0.8)
-    assert image.best_f1_on_test.threshold == pytest.approx(0.25)
+    assert image.best_f1_on_test.threshold == pytest.approx(1 / (1 + math.sqrt(7 / 3 * 4)))
     assert image.best_f1_on_test[2:] == (1, 0)
 
 
