@@ -4,7 +4,6 @@ import csv
 import gc
 import json
 import math
-import math
 import weakref
 from dataclasses import replace
 
