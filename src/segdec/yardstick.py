@@ -127,7 +127,7 @@ def compare(
     sizes
         (height, width) of the images, multiples of 8 and at least 64.
     runs
-        Timed passes, at least 1; the median counts.
+        Timed passes, at least 1; the median counts. Batches and one thread get half as many.
     tell
         Called with (done, in all).
     ways
@@ -152,13 +152,12 @@ def compare(
         except ValueError as error:
             raise ConfigError(f"--image-size {error}") from None
     found = machine()
-    cpus = available_cpus()
     chosen = list_ways() if ways is None else tuple(ways)
     lines = [
         f"machine    {found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
         f"versions   {', '.join(f'{name} {number}' for name, number in versions().items())}",
         "yardstick  the paper's network as its authors compute it: PyTorch, fp32, layer by layer",
-        f"timed      the network alone, median of {runs}; {cpus} threads where nothing else is said",
+        f"timed      the network alone, median of {runs}; where nothing else is said, {available_cpus()} threads",
     ]
     done, total = 0, len(sizes) * (len(chosen) + 1)
     for size in sizes:
@@ -259,21 +258,16 @@ def _time_way(
     forms: tuple[Form, ...] = ("direct", "spectral") if may_gain_from_spectral(card.network) else ("direct",)
     if way.backend == "torch":
         forms = (choose_context("auto", card.network, "fp32"),)
-    best: Timing | None = None
-    for form in forms:
-        choice = make_graph(way, form, folder, card, weights)
+    choices = [make_graph(way, form, folder, card, weights) for form in forms]
 
-        def opened(threads: int, choice: Choice = choice) -> Backend:
-            return open_backend(choice, card, weights, "cpu", threads)
+    def look(choice: Choice) -> float:
+        backend = open_backend(choice, card, weights, "cpu")
+        return min(_passes(backend, [backend.prepare(pixels)], 2))
 
-        name = f"{way.network}, {_TITLES[way.backend]} {way.precision}"
-        name += f", {form}" if card.network.context_form == "full" else ""
-        timing = _time(opened, name, pixels, runs)
-        if best is None or statistics.median(timing.seconds) < statistics.median(best.seconds):
-            best = timing
-    if best is None:
-        raise ValueError("there is no form to time")
-    return best
+    choice = choices[0] if len(choices) == 1 else min(choices, key=look)
+    name = f"{way.network}, {_TITLES[way.backend]} {way.precision}"
+    name += f", {choice.context}" if card.network.context_form == "full" else ""
+    return _time(lambda threads: open_backend(choice, card, weights, "cpu", threads), name, pixels, runs)
 
 
 def make_graph(
@@ -308,18 +302,18 @@ def make_graph(
 
 
 def _time(open_on: Callable[[int], Backend], name: str, pixels: NDArray[np.uint8], runs: int) -> Timing:
-    """Time a backend on all threads, in a batch, and on one thread."""
+    """Time a backend on all threads; with half of the runs in a batch, and on one thread."""
     import torch
 
-    cpus, before = available_cpus(), torch.get_num_threads()
-    backend = open_on(cpus)
+    before, fewer = torch.get_num_threads(), (runs + 1) // 2
+    backend = open_on(available_cpus())
     image = backend.prepare(pixels)
     seconds = _passes(backend, [image], runs)
-    batched = [each / _BATCH for each in _passes(backend, [image] * _BATCH, runs)]
+    batched = [each / _BATCH for each in _passes(backend, [image] * _BATCH, fewer)]
     del backend
     torch.set_num_threads(1)
     try:
-        alone = _passes(open_on(1), [image], runs)
+        alone = _passes(open_on(1), [image], fewer)
     finally:
         torch.set_num_threads(before)
     return Timing(name, seconds, alone, batched)
