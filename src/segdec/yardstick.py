@@ -157,7 +157,7 @@ def compare(
         f"machine    {found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
         f"versions   {', '.join(f'{name} {number}' for name, number in versions().items())}",
         "yardstick  the paper's network as its authors compute it: PyTorch, fp32, layer by layer",
-        f"timed      the network alone, median of {runs}; where nothing else is said, {available_cpus()} threads",
+        f"timed      the network alone, median of {runs}; {available_cpus()} threads, if not said otherwise",
     ]
     done, total = 0, len(sizes) * (len(chosen) + 1)
     for size in sizes:
