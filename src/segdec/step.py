@@ -88,6 +88,8 @@ def make_learner(config: Config) -> Learner:
     optimizer = torch.optim.SGD(network.parameters(), lr=train.learning_rate)
     model, optimizer = accelerator.prepare(network, optimizer)
     if train.compile:
+        # every network that was compiled in this process counts towards a limit, past which none is any more
+        torch.compiler.reset()
         model.compile()
     return Learner(accelerator, network, model, optimizer, precision, context)
 
