@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import struct
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -60,9 +60,16 @@ def locate_weights(path: Path) -> dict[str, Weight]:
 
 
 class Nodes:
-    """Nodes and constants of a graph that grows."""
+    """Nodes and constants of a graph that grows.
 
-    def __init__(self) -> None:
+    Parameters
+    ----------
+    weights
+        Where those lie that the graph refers to.
+    """
+
+    def __init__(self, weights: Mapping[str, Weight]) -> None:
+        self.weights = weights
         self.nodes: list[Any] = []
         self.constants: list[Any] = []
 
@@ -84,16 +91,17 @@ class Nodes:
         self.constants.append(numpy_helper.from_array(array, name))
         return name
 
-    def weight(self, name: str, place: Weight, shape: Sequence[int]) -> str:
-        """Refer to a weight in the file beside, in a shape of as many values."""
+    def weight(self, name: str, shape: Sequence[int] | None = None) -> str:
+        """Refer to a weight in the file beside, in its own shape or one of as many values."""
         from onnx import StringStringEntryProto, TensorProto
 
+        place = self.weights[name]
         if all(each.name != name for each in self.constants):
             entries = {"location": WEIGHTS, "offset": str(place.offset), "length": str(place.length)}
             tensor = TensorProto(
                 name=name,
                 data_type=TensorProto.FLOAT,
-                dims=shape,
+                dims=shape or place.shape,
                 data_location=TensorProto.EXTERNAL,
                 external_data=[StringStringEntryProto(key=key, value=text) for key, text in entries.items()],
             )
