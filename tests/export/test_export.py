@@ -17,7 +17,7 @@ from segdec.backends import choice
 from segdec.certificate import CERTIFICATE, FILES, Certificate, read_certificate
 from segdec.cli import main
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, ModelError
-from segdec.export import export, graph
+from segdec.export import export, spectral_nodes
 from segdec.imaging import read_image, write_image
 from segdec.model_io import CARD, WEIGHTS, read_model, write_model
 from segdec.predict import Predictor, network_pixels, predict_files
@@ -329,7 +329,7 @@ def test_auto_takes_torch_where_that_is_faster_or_alone(run: Path, trained_run: 
 
 def test_a_corrupted_export_fails_and_is_kept(trained_run: Path, tmp_path: Path, monkeypatch, capsys) -> None:
     run = Path(shutil.copytree(trained_run, tmp_path / "run"))
-    monkeypatch.setattr(graph, "_waves", lambda rows, columns, tile: (np.ones((rows, columns)),) * 2)
+    monkeypatch.setattr(spectral_nodes, "_waves", lambda rows, columns, tile: (np.ones((rows, columns)),) * 2)
     assert call(monkeypatch, "export", run, "--to", "onnx", "--context", "spectral") == 5
     said = capsys.readouterr()
     assert "1 of 1 exports failed: onnx fp32: it decides" in said.err
