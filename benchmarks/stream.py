@@ -36,9 +36,10 @@ from segdec.cli.screen import renderer
 from segdec.config import NetworkConfig
 from segdec.data.find import find_images
 from segdec.imaging import Pixels, write_image
+from segdec.inputs import network_pixels
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import WEIGHTS, write_model
-from segdec.predict import Predictor, network_pixels, predict_files
+from segdec.predict import Predictor, predict_files
 from segdec.quickstart import settings
 from segdec.runtime import machine, may_gain_from_spectral
 from segdec.types import ImageSize, Prediction

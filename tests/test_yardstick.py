@@ -12,8 +12,8 @@ from segdec import yardstick
 from segdec.backends.pytorch import TorchBackend
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError
+from segdec.inputs import network_pixels
 from segdec.model_io import read_model
-from segdec.predict import network_pixels
 from segdec.runs import open_run
 from segdec.yardstick import AuthorsForm, Way, compare, list_ways
 

@@ -11,13 +11,11 @@ from itertools import islice
 from pathlib import Path
 from typing import Any, Literal, TypeAlias, TypeVar
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segdec.backends import choose_backend, open_backend
 from segdec.certificate import Precision
-from segdec.config import STRIDE
 from segdec.errors import ConfigError, ImageError, ModelError
 from segdec.imaging import (
     PixelRows,
@@ -27,10 +25,9 @@ from segdec.imaging import (
     find_regions,
     list_pages,
     open_rows,
-    read_image,
     resize_image,
 )
-from segdec.model_card import ModelCard
+from segdec.inputs import network_pixels, to_pixels
 from segdec.model_io import model_folder, read_model
 from segdec.tiles import choose_tiling, score_tiles
 from segdec.types import ImageSize, Prediction, Region
@@ -241,7 +238,7 @@ class Predictor:
         if isinstance(image, str | Path):
             with open_rows(image, self.card.channels) as rows:
                 return self.predict_rows(rows, name or str(image))
-        return self.predict_rows(PixelRows(_to_pixels(image, self.card.channels)), name)
+        return self.predict_rows(PixelRows(to_pixels(image, self.card.channels)), name)
 
     def _infer(self, inputs: Sequence[_Input]) -> list[Prediction]:
         return [self._judge(*answered) for answered in self._compute(inputs)]
@@ -350,66 +347,6 @@ def _predict_pages(
         except ImageError as error:
             result = Unreadable(name, str(error))
         yield result
-
-
-def network_pixels(
-    image: NDArray[Any] | str | Path, card: ModelCard, name: str = ""
-) -> tuple[Pixels, ImageSize]:
-    """Read an image and bring it to the size that a network takes.
-
-    Parameters
-    ----------
-    image
-        As of `Predictor.predict`.
-    card
-        What the network takes.
-    name
-        What errors call the image.
-
-    Returns
-    -------
-    pixels
-        (h, w, C) uint8 or uint16.
-    size
-        (height, width) of the image itself.
-
-    Raises
-    ------
-    ImageError
-        If it cannot be read, or is too small.
-    """
-    if isinstance(image, str | Path):
-        pixels = read_image(image, card.channels)
-    else:
-        pixels = _to_pixels(image, card.channels)
-    size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    _check_size(size, card.image_size, name)
-    return resize_image(pixels, card.image_size), size
-
-
-def _check_size(size: ImageSize, wanted: ImageSize, name: str) -> None:
-    """Refuse an image with fewer pixels along a side than the score map has cells: it shows no defect."""
-    least = (wanted[0] // STRIDE, wanted[1] // STRIDE)
-    if size[0] < least[0] or size[1] < least[1]:
-        raise ImageError(
-            f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and a model"
-            f" for {wanted[0]} x {wanted[1]} takes {least[0]} x {least[1]} and more; give the whole image"
-        )
-
-
-def _to_pixels(image: NDArray[Any], channels: Literal[1, 3]) -> NDArray[Any]:
-    """Give an array the form of `read_image`: (H, W, channels)."""
-    pixels = image[..., None] if image.ndim == 2 else image
-    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
-        raise ImageError(f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {image.shape}")
-    if image.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"an image must hold uint8 or uint16 values, got {image.dtype}; convert it first")
-    pixels = np.ascontiguousarray(pixels[..., :3])
-    if pixels.shape[2] == channels:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
 
 
 def _ahead(

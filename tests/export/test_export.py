@@ -19,8 +19,9 @@ from segdec.cli import main
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, ModelError
 from segdec.export import export, spectral_nodes
 from segdec.imaging import read_image, write_image
+from segdec.inputs import network_pixels
 from segdec.model_io import CARD, WEIGHTS, read_model, write_model
-from segdec.predict import Predictor, network_pixels, predict_files
+from segdec.predict import Predictor, predict_files
 from segdec.runs import open_run
 from segdec.runtime import cpu_kind
 

@@ -16,9 +16,9 @@ from segdec.certificate import Difference, Flip, Limits, Precision
 from segdec.errors import ImageError
 from segdec.export.evidence import Proof
 from segdec.imaging import Pixels, open_rows
+from segdec.inputs import network_pixels
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard
-from segdec.predict import network_pixels
 from segdec.tiles import Infer, Origin, Tiling, read_tile, score_tiles
 
 LIMITS: dict[Precision, Limits] = {

@@ -1,0 +1,99 @@
+"""From a file or an array to the pixels that a network takes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from segdec.config import STRIDE
+from segdec.errors import ImageError
+from segdec.imaging import Pixels, read_image, resize_image
+from segdec.model_card import ModelCard
+from segdec.types import ImageSize
+
+
+def network_pixels(
+    image: NDArray[Any] | str | Path, card: ModelCard, name: str = ""
+) -> tuple[Pixels, ImageSize]:
+    """Read an image and bring it to the size that a network takes.
+
+    Parameters
+    ----------
+    image
+        A file, or an array as of `to_pixels`.
+    card
+        What the network takes.
+    name
+        What errors call the image.
+
+    Returns
+    -------
+    pixels
+        (h, w, C) uint8 or uint16.
+    size
+        (height, width) of the image itself.
+
+    Raises
+    ------
+    ImageError
+        If it cannot be read, or is too small.
+    """
+    if isinstance(image, str | Path):
+        pixels = read_image(image, card.channels)
+    else:
+        pixels = to_pixels(image, card.channels)
+    size = (int(pixels.shape[0]), int(pixels.shape[1]))
+    _check_size(size, card.image_size, name)
+    return resize_image(pixels, card.image_size), size
+
+
+def _check_size(size: ImageSize, wanted: ImageSize, name: str) -> None:
+    """Refuse an image with fewer pixels along a side than the score map has cells: it shows no defect."""
+    least = (wanted[0] // STRIDE, wanted[1] // STRIDE)
+    if size[0] < least[0] or size[1] < least[1]:
+        raise ImageError(
+            f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and a model"
+            f" for {wanted[0]} x {wanted[1]} takes {least[0]} x {least[1]} and more; give the whole image"
+        )
+
+
+def to_pixels(image: NDArray[Any], channels: Literal[1, 3]) -> NDArray[Any]:
+    """Give an array the form of `segdec.imaging.read_image`.
+
+    Parameters
+    ----------
+    image
+        (H, W) or (H, W, C) uint8 or uint16, C 1, 3 or 4.
+    channels
+        1 for grey, 3 for red, green, blue.
+
+    Returns
+    -------
+    ndarray
+        (H, W, channels), contiguous.
+
+    Raises
+    ------
+    ImageError
+        If the array is no such image.
+
+    Examples
+    --------
+    >>> to_pixels(np.zeros((4, 6), np.uint8), 3).shape
+    (4, 6, 3)
+    """
+    pixels = image[..., None] if image.ndim == 2 else image
+    if pixels.ndim != 3 or pixels.shape[2] not in (1, 3, 4) or 0 in pixels.shape:
+        raise ImageError(f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {image.shape}")
+    if image.dtype not in (np.uint8, np.uint16):
+        raise ImageError(f"an image must hold uint8 or uint16 values, got {image.dtype}; convert it first")
+    pixels = np.ascontiguousarray(pixels[..., :3])
+    if pixels.shape[2] == channels:
+        return pixels
+    if channels == 3:
+        return np.repeat(pixels, 3, axis=2)
+    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
