@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -10,6 +11,7 @@ import pytest
 
 from segdec import yardstick
 from segdec.backends.pytorch import TorchBackend
+from segdec.cli import main
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError
 from segdec.inputs import network_pixels
@@ -65,3 +67,21 @@ def test_chosen_ways_alone(small: None) -> None:
 def test_a_size_that_cannot_be(small: None) -> None:
     with pytest.raises(ConfigError, match="multiples of 8"):
         compare([(500, 512)], 1)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "said"),
+    [
+        (["predict", "--all", "--image-size", "64", "64", "--runs", "3"], 0, "times faster"),
+        (["train", "--all"], 2, "are for predict"),
+        (["predict", "--all", "--model", "somewhere"], 2, "leave --model out"),
+    ],
+)
+def test_the_command(small: None, monkeypatch: pytest.MonkeyPatch, capsys, arguments, code, said) -> None:
+    monkeypatch.setattr(yardstick, "list_ways", lambda: (Way("network", "onnx", "fp32"),))
+    monkeypatch.setattr(sys, "argv", ["segdec", "benchmark", *arguments])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert (ended.value.code or 0) == code
+    printed = capsys.readouterr()
+    assert said in printed.out + printed.err
