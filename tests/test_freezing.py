@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from safetensors.numpy import load_file
 
 from segdec.backends.pytorch import open_network
 from segdec.config import NetworkConfig, load_config
@@ -87,7 +88,7 @@ def test_freeze_norm_makes_an_ordinary_run(trained: Run, tmp_path: Path) -> None
     assert card.network.norm == "frozen"
     assert {"segmentation.0.1.mean", "segmentation.0.1.std", "seg_head.1.mean"} <= set(weights)
     assert "measuring" in stages
-    assert run.config.train.learning_rate == pytest.approx(0.01)
+    assert run.config.train.learning_rate == pytest.approx(0.005)
     assert [sample.name for sample in run.split.train] == [sample.name for sample in trained.split.train]
     assert 0 <= Predictor(run.model).predict(run.split.test[0].image).score <= 1
     assert before == {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
@@ -152,3 +153,23 @@ def test_a_run_can_start_from_another_without_freezing(trained: Run, data: Path,
     run = train(open_dataset(data, config.data), config, tmp_path / "again")
     for name, value in read_model(run.model)[1].items():
         np.testing.assert_allclose(value, read_model(trained.model)[1][name], rtol=1e-5, atol=1e-7)
+
+
+def test_what_the_run_says_is_what_teaches(trained: Run, tmp_path: Path) -> None:
+    """Labels would teach other maps, and leave the decision stage behind."""
+    run = freeze_norm(trained.folder, tmp_path / "frozen", epochs=1)
+    assert (run.config.loss.balance, run.config.loss.delta) == ("none", 1)
+    answers = load_file(run.folder / "answers.safetensors")
+    predictor = Predictor(trained.model, "cpu")
+    for place, sample in enumerate(run.split.train):
+        image = predictor._prepare(sample.image).pixels
+        score, score_map = predictor.backend([image])
+        np.testing.assert_allclose(answers["scores"][place], score[0], atol=1e-5)  # as they are, not softened
+        np.testing.assert_allclose(answers["maps"][place], score_map[0], atol=1e-5)
+
+
+def test_a_run_on_tiles_learns_from_labels(data: Path, tmp_path: Path) -> None:
+    tiled = train(data, load_config(settings=(*SMALL[1:], "data.tile=88")), tmp_path / "run")
+    run = freeze_norm(tiled.folder, tmp_path / "frozen", epochs=1)
+    assert run.config.train.teacher is None
+    assert read_model(run.model)[0].network.norm == "frozen"

@@ -3,6 +3,10 @@
 With per-image statistics no convolution can be folded with the normalisation after it, and a tile answers
 otherwise than the whole image that it was cut from. Frozen statistics mend both. It is another network than
 the paper's, so its weights are trained on for some epochs, and it has to prove itself like any other.
+
+What it learns there is what the run itself says of its images. Labels and masks would teach something else:
+a score map that is normalised by itself has the mean 0, and only without that can it say "good" everywhere.
+The segmentation stage runs to that at once, and leaves a decision stage behind that never saw such maps.
 """
 
 from __future__ import annotations
@@ -13,6 +17,9 @@ from segdec.config import load_config
 from segdec.errors import ModelError
 from segdec.runs import Run, open_ended_run
 from segdec.train import Watch, train
+
+_RATE = 0.005
+"""Without each image's own statistics nothing damps a step: ten times this runs off to infinity."""
 
 
 def freeze_norm(
@@ -34,7 +41,7 @@ def freeze_norm(
     epochs
         Of the training after freezing, at least 1.
     learning_rate
-        Of that training; a tenth of the run's own if left out.
+        Of that training; 0.005, or the run's own where that is lower, if left out.
     settings
         Single settings laid over all that.
     watch
@@ -55,10 +62,12 @@ def freeze_norm(
     opened = open_ended_run(run)
     if opened.config.network.norm == "frozen":
         raise ModelError(f"the normalisation of {run} is frozen already; name the run that it came from")
-    rate = opened.config.train.learning_rate / 10 if learning_rate is None else learning_rate
+    rate = min(_RATE, opened.config.train.learning_rate) if learning_rate is None else learning_rate
+    taught = (f'train.teacher="{run.resolve()}"', "loss.balance=none", "loss.delta=1")
     given = (
         "network.norm=frozen",
         f'train.start_from="{run.resolve()}"',
+        *(taught if opened.config.data.tile is None else ()),  # a teacher answers for whole images
         f"train.epochs={epochs}",
         f"train.learning_rate={rate}",
         *settings,

@@ -9,6 +9,7 @@ learn neither which of two sure answers is surer, nor where a threshold of 0.999
 softened: logits are divided by a temperature, and those of scores are counted from the teacher's threshold,
 which becomes 0.5. Neither changes an order, and a student can say the same with other factors in its last
 layers. Softened by their largest, though, maps would say next to nothing: the typical sure cell decides.
+A network that begins with its teacher's own weights (`segdec.freezing`) learns the answers as they are.
 Source: Hinton, Vinyals, Dean, "Distilling the knowledge in a neural network" (arXiv:1503.02531), Sec. 2.
 """
 
@@ -81,7 +82,8 @@ def ask_teacher(run: Run, watch: Callable[[int, int], None]) -> Run:
     maps, logits = _answer(network, (*run.split.train, *others), run.config, watch)
     decisions = _sigmoid(logits[len(run.split.train) :]) >= card.threshold
     judged = tuple(replace(each, label=bool(d)) for each, d in zip(others, decisions, strict=True))
-    answers, told = _soften(maps, logits, card)
+    itself = run.config.train.start_from == run.config.train.teacher
+    answers, told = (_repeat if itself else _soften)(maps, logits, card)
     told |= {"unlabelled": {"images": len(judged), "defective": int(decisions.sum())}}
     return replace(
         run,
@@ -101,13 +103,21 @@ def _soften(
     answers = Answers(
         maps=_sigmoid(maps / map_temperature).astype(np.float32), scores=_sigmoid(centred / score_temperature)
     )
-    return answers, {
-        "run": card.trained.run,
-        "weights": card.files[WEIGHTS],
-        "threshold": card.threshold,
+    return answers, _origin(card) | {
         "score_temperature": score_temperature,
         "map_temperature": map_temperature,
     }
+
+
+def _repeat(
+    maps: NDArray[np.float32], logits: NDArray[np.float64], card: ModelCard
+) -> tuple[Answers, dict[str, Any]]:
+    """Return a teacher's answers as they are: what begins with its weights says nearly the same already."""
+    return Answers(maps=_sigmoid(maps).astype(np.float32), scores=_sigmoid(logits)), _origin(card)
+
+
+def _origin(card: ModelCard) -> dict[str, Any]:
+    return {"run": card.trained.run, "weights": card.files[WEIGHTS], "threshold": card.threshold}
 
 
 def choose_temperature(logits: NDArray[np.floating], threshold: float = 0.0) -> float:

@@ -35,7 +35,8 @@ def freeze_norm(
     ] = None,
     epochs: Annotated[int, typer.Option(min=1, help="Epochs to train on with frozen statistics.")] = 5,
     learning_rate: Annotated[
-        float | None, typer.Option(help="Of these epochs; a tenth of the run's own if left out.")
+        float | None,
+        typer.Option(help="Of these epochs; 0.005, or the run's own if lower.", show_default=False),
     ] = None,
     settings: Sets = None,
 ) -> None:
