@@ -18,7 +18,7 @@ from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import DataError, ModelError
 from segdec.evaluate import evaluate_run
-from segdec.export import export, graph
+from segdec.export import export, spectral_nodes
 from segdec.export.evidence import cut_calibrating, gather_evidence
 from segdec.imaging import read_image, write_image
 from segdec.model_io import IMAGES, read_model, write_model
@@ -131,7 +131,7 @@ def test_the_certificate_names_images_and_what_predictions_say_of_them(
 ) -> None:
     """Its scores are those of whole predictions: the highest of the tiles, not those of resized images."""
     run = Path(shutil.copytree(tile_run, tmp_path / "run"))
-    monkeypatch.setattr(graph, "_waves", lambda rows, columns, tile: (np.ones((rows, columns)),) * 2)
+    monkeypatch.setattr(spectral_nodes, "_waves", lambda rows, columns, tile: (np.ones((rows, columns)),) * 2)
     (check,) = export(run, ["onnx"], context="spectral")
     assert not check.passed
     assert check.flips
