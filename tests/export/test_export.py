@@ -374,6 +374,22 @@ def test_what_cannot_be_exported(trained_run: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_8_bit_ranges_of_images_that_differ(trained_run: Path, tmp_path: Path) -> None:
+    """A file that cannot be read is listed, and images of 8 and of 16 bits say the same."""
+    model = Path(shutil.copytree(trained_run / "model", tmp_path / "model"))
+    images = tmp_path / "images"
+    pixels = np.random.default_rng(0).integers(0, 256, (10, 64, 96), np.uint8)
+    for place, image in enumerate(pixels):
+        write_image(images / f"{place}.png", image)
+    (images / "broken.png").write_bytes(b"no image")
+    (before,) = (check for check in export(model, ["onnx", "int8"], images) if check.precision == "int8")
+    assert [Path(name).name for name in before.images.unreadable] == ["broken.png"]
+    for place, image in enumerate(pixels):
+        write_image(images / f"{place}.png", image.astype(np.uint16) * np.uint16(257))
+    (after,) = (check for check in export(model, ["onnx", "int8"], images) if check.precision == "int8")
+    assert after.score.largest == pytest.approx(before.score.largest, abs=1e-4)
+
+
 def test_a_cut_off_export_leaves_the_model_whole(trained_run: Path, tmp_path: Path, monkeypatch) -> None:
     run = Path(shutil.copytree(trained_run, tmp_path / "run"))
     before = {path.name: path.read_bytes() for path in (run / "model").iterdir()}

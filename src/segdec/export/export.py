@@ -6,7 +6,7 @@ import shutil
 import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Literal
@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from segdec.backends import Backend, Choice, open_backend
 from segdec.backends.choice import thresholds
+from segdec.backends.exported import to_pixel_type
 from segdec.certificate import (
     FILES,
     BackendName,
@@ -118,7 +119,8 @@ def export(
     if not readable.proofs:
         raise DataError(f"none of the {len(evidence.proofs)} images that certify the export can be read")
     if "int8" in targets:
-        evidence = _calibrating(evidence, tiling)
+        usable = tuple(each for each in evidence.calibrating if each.name not in readable.unreadable)
+        evidence = _calibrating(replace(evidence, calibrating=usable), tiling)
     with _workshop(folder) as bench:
         work = _Work(card, weights, tiling, evidence, readable, bench, tell)
         checks = tuple(work.check(*variant, context) for variant in _variants(targets))
@@ -231,13 +233,11 @@ class _Work:
 
             names = quantizable(self.card.network)
             path = self.bench / "peaks.onnx"
-            path.write_bytes(build_peaks(self.card.network, self.places, self.pixels).SerializeToString())
+            path.write_bytes(build_peaks(self.card.network, self.places, "uint16").SerializeToString())
             session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
             seen = []
             for done, sample in enumerate(self.evidence.calibrating, start=1):
-                pixels = read_input(sample.image, self.card, sample.origin)
-                if pixels.dtype != self.pixels:
-                    pixels = pixels.astype(np.uint16) * np.uint16(257)
+                pixels = to_pixel_type(read_input(sample.image, self.card, sample.origin), np.uint16)
                 values = session.run(None, {"pixels": pixels[None]})
                 seen.append(dict(zip(names, (float(value) for value in values), strict=True)))
                 self.tell("8-bit ranges", done, len(self.evidence.calibrating))
