@@ -24,25 +24,25 @@ import time
 from collections.abc import Iterable, Sequence
 from itertools import cycle, islice
 from pathlib import Path
-from typing import Any, Literal, TypeAlias
+from typing import Any, Literal, TypeAlias, get_args
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segdec.backends import Backend
-from segdec.certificate import FILES, Form, Precision
+from segdec.benchmark import write_untrained
+from segdec.certificate import Form, Precision
 from segdec.cli.screen import renderer
 from segdec.config import NetworkConfig
 from segdec.data.find import find_images
 from segdec.imaging import Pixels, write_image
 from segdec.inputs import network_pixels
-from segdec.model_card import ModelCard, Trained
-from segdec.model_io import WEIGHTS, write_model
 from segdec.predict import Predictor, predict_files
 from segdec.quickstart import settings
 from segdec.runtime import machine, may_gain_from_spectral
 from segdec.types import ImageSize, Prediction
+from segdec.yardstick import Way, make_graph, time_passes
 
 BackendWish: TypeAlias = Literal["auto", "torch", "onnx", "openvino"]
 
@@ -50,8 +50,8 @@ _FILES = 300
 """Made-up images on disk; they come again and again."""
 _LARGER = 1.8
 """Their sides against the network's: decoding and resizing cost what they do with a camera's images."""
-_WARM_UP, _ALONE = 2, 10
-"""Calls of the network by itself: untimed, then timed."""
+_ALONE = 10
+"""Timed calls of the network by itself."""
 
 _PHASES = """
 import sys, time
@@ -164,28 +164,9 @@ def measure_start(
 
 def make_model(folder: Path, network: NetworkConfig, size: ImageSize) -> Path:
     """Write a model with random weights, and its export."""
-    from segdec.export.graph import build_graph, spectral_tile
-    from segdec.export.nodes import locate_weights
-    from segdec.network import build_network
-
-    weights = {name: value.numpy() for name, value in build_network(network, seed=0).state_dict().items()}
-    card = ModelCard(
-        network=network,
-        image_size=size,
-        channels=1,
-        threshold=0.5,
-        threshold_from="default",
-        pixel_threshold=0.9,
-        trained=Trained(
-            date="", run="untrained", dataset=None, data_hash=None, epoch=None, seed=0, commit=None
-        ),
-        versions={},
-    )
-    write_model(folder, card, weights)
+    card, weights = write_untrained(folder, network, size, pixel_threshold=0.9)
     form: Form = "spectral" if may_gain_from_spectral(network) else "direct"
-    tile = spectral_tile(network, size) if form == "spectral" else None
-    graph = build_graph(network, locate_weights(folder / WEIGHTS), "uint8", tile)
-    (folder / FILES["fp32", form]).write_bytes(graph.SerializeToString(deterministic=True))
+    make_graph(Way("untrained", "onnx", "fp32"), form, folder, card, weights)
     return folder
 
 
@@ -202,11 +183,8 @@ def make_files(folder: Path, size: ImageSize, count: int = _FILES) -> list[Path]
 
 def _time_alone(predictor: Predictor, file: Path, batch: int) -> float:
     """Return the median seconds of the network's calls with nothing beside them."""
-    pixels, _ = network_pixels(file, predictor.card)
-    timed = _Timed(predictor.backend)
-    for _ in range(_WARM_UP + _ALONE):
-        timed([timed.prepare(pixels)] * batch)
-    return statistics.median(timed.calls[_WARM_UP:])
+    image = predictor.backend.prepare(network_pixels(file, predictor.card)[0])
+    return statistics.median(time_passes(predictor.backend, [image] * batch, _ALONE))
 
 
 def _first_row(command: Iterable[str]) -> tuple[float, str]:
@@ -243,7 +221,7 @@ def main() -> None:
     for command in (folder, start):
         command.add_argument("model", type=Path, nargs="?")
         command.add_argument("--backend", choices=("auto", "torch", "onnx", "openvino"), default="onnx")
-        command.add_argument("--precision", choices=("fp32", "bf16", "int8"))
+        command.add_argument("--precision", choices=get_args(Precision))
         command.add_argument("--network", choices=("quickstart", "paper"), default="quickstart")
         command.add_argument("--size", type=int, nargs=2, default=(256, 256), metavar=("H", "W"))
     folder.add_argument("--files", type=Path, help="a folder of images")

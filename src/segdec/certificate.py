@@ -36,6 +36,22 @@ FILES: dict[tuple[Precision, Form], str] = {
 """What each variant is computed from; bf16 is the runtime's choice, not the file's."""
 
 
+def in_8_bits(precision: Precision) -> bool:
+    """Tell whether convolutions are computed in 8 bits, whose ranges have to be chosen.
+
+    Parameters
+    ----------
+    precision
+        Of an export.
+
+    Examples
+    --------
+    >>> in_8_bits("int8-bf16"), in_8_bits("bf16")
+    (True, False)
+    """
+    return precision in ("int8", "int8-bf16")
+
+
 class _Frozen(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", ser_json_inf_nan="constants")
 

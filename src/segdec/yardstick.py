@@ -21,20 +21,23 @@ from numpy.typing import NDArray
 
 from segdec.backends import Backend, Choice, open_backend
 from segdec.backends.choice import is_installed
+from segdec.backends.pytorch import probabilities
 from segdec.benchmark import write_untrained
-from segdec.certificate import FILES, BackendName, Form, Precision
+from segdec.certificate import FILES, BackendName, Form, Precision, in_8_bits
 from segdec.compress import CANDIDATES
 from segdec.config import NetworkConfig, check_image_size
 from segdec.errors import ConfigError
+from segdec.export.compare import network_time
+from segdec.export.export import Target, list_variants
 from segdec.export.graph import quantizable, save_graph
 from segdec.export.nodes import locate_weights
 from segdec.export.quantize import quantize_weight
+from segdec.imaging import Pixels, to_unit
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
 from segdec.runtime import (
     available_cpus,
     choose_context,
-    cpu_kind,
     machine,
     may_gain_from_spectral,
     require_torch,
@@ -105,13 +108,9 @@ def networks() -> dict[str, NetworkConfig]:
 
 def list_ways() -> tuple[Way, ...]:
     """Return every way that can be computed here: installed, and in a precision that this CPU has."""
-    backends: list[tuple[BackendName, Precision]] = [("torch", "fp32")]
-    for backend in ("onnx", "openvino"):
-        if is_installed(backend):
-            backends += [(backend, "fp32"), (backend, "int8")]
-    if is_installed("openvino") and cpu_kind() != "other":
-        backends += [("openvino", "bf16"), ("openvino", "int8-bf16")]
-    return tuple(Way(network, *backend) for network in networks() for backend in backends)
+    targets: list[Target] = ["onnx", "openvino", "int8"] if is_installed("openvino") else ["onnx", "int8"]
+    torch: tuple[BackendName, Precision] = ("torch", "fp32")
+    return tuple(Way(network, *each) for network in networks() for each in (torch, *list_variants(targets)))
 
 
 def compare(
@@ -193,9 +192,9 @@ class AuthorsForm:
         module.load_state_dict({name: torch.tensor(value) for name, value in weights.items()})
         self._network = _spell_out(module).eval().requires_grad_(False)
 
-    def prepare(self, pixels: NDArray[Any]) -> NDArray[Any]:
+    def prepare(self, pixels: Pixels) -> NDArray[Any]:
         """Return (C, h, w) float32 in [0, 1]."""
-        return np.ascontiguousarray(pixels.transpose(2, 0, 1), np.float32) / np.iinfo(pixels.dtype).max
+        return np.ascontiguousarray(to_unit(pixels).transpose(2, 0, 1))
 
     def __call__(self, images: Sequence[NDArray[Any]]) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
         """Score prepared images."""
@@ -203,7 +202,7 @@ class AuthorsForm:
 
         with torch.inference_mode():
             seg_logits, dec_logits = self._network(torch.from_numpy(np.stack(images)))
-        return dec_logits[:, 0].double().sigmoid().numpy(), seg_logits[:, 0].sigmoid().numpy()
+        return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
 
 
 def _spell_out(network: torch.nn.Module) -> torch.nn.Module:
@@ -242,7 +241,7 @@ def _time_all(size: ImageSize, ways: Sequence[Way], runs: int) -> Iterator[Timin
         first = _time(lambda _threads: yardstick, "authors' form, PyTorch fp32", pixels, runs)
         for way in ways:
             yield _time_way(way, folders[way.network], *models[way.network], pixels, runs)
-        again = _passes(yardstick, [yardstick.prepare(pixels)], runs)
+        again = time_passes(yardstick, [yardstick.prepare(pixels)], runs)
         yield Timing(first.name, (*first.seconds, *again), first.alone, first.batched)
 
 
@@ -261,8 +260,7 @@ def _time_way(
     choices = [make_graph(way, form, folder, card, weights) for form in forms]
 
     def look(choice: Choice) -> float:
-        backend = open_backend(choice, card, weights, "cpu")
-        return min(_passes(backend, [backend.prepare(pixels)], 2))
+        return network_time(open_backend(choice, card, weights, "cpu"), pixels)
 
     choice = choices[0] if len(choices) == 1 else min(choices, key=look)
     name = f"{way.network}, {_TITLES[way.backend]} {way.precision}"
@@ -293,8 +291,7 @@ def make_graph(
         return Choice("torch", context=form)
     path = folder / FILES[way.precision, form]
     if not path.exists():
-        eight_bits = way.precision.startswith("int8")
-        names = quantizable(card.network) if eight_bits else ()
+        names = quantizable(card.network) if in_8_bits(way.precision) else ()
         quantized = {name: quantize_weight(weights[name], _PEAK) for name in names}
         places = locate_weights(folder / WEIGHTS)
         save_graph(path, card.network, places, "uint8", card.image_size, form, quantized)
@@ -308,19 +305,29 @@ def _time(open_on: Callable[[int], Backend], name: str, pixels: NDArray[np.uint8
     before, fewer = torch.get_num_threads(), (runs + 1) // 2
     backend = open_on(available_cpus())
     image = backend.prepare(pixels)
-    seconds = _passes(backend, [image], runs)
-    batched = [each / _BATCH for each in _passes(backend, [image] * _BATCH, fewer)]
+    seconds = time_passes(backend, [image], runs)
+    batched = [each / _BATCH for each in time_passes(backend, [image] * _BATCH, fewer)]
     del backend
     torch.set_num_threads(1)
     try:
-        alone = _passes(open_on(1), [image], fewer)
+        alone = time_passes(open_on(1), [image], fewer)
     finally:
         torch.set_num_threads(before)
     return Timing(name, seconds, alone, batched)
 
 
-def _passes(backend: Backend, images: Sequence[NDArray[Any]], runs: int) -> list[float]:
-    """Return the seconds of each pass after an untimed one."""
+def time_passes(backend: Backend, images: Sequence[NDArray[Any]], runs: int) -> list[float]:
+    """Return the seconds of each pass, after an untimed one.
+
+    Parameters
+    ----------
+    backend
+        Which.
+    images
+        A batch, prepared.
+    runs
+        Timed passes, at least 1.
+    """
     backend(images)
     seconds = []
     for _ in range(runs):

@@ -17,6 +17,7 @@ from segdec.certificate import (
     Form,
     Precision,
     Tiles,
+    in_8_bits,
     read_certificate,
 )
 from segdec.errors import ConfigError, MissingExtraError, ModelError
@@ -218,7 +219,7 @@ class _Wish:
 
     def command(self, folder: Path) -> str:
         """Return what makes such a file."""
-        target = "int8" if (self.precision or "").startswith("int8") else ""
+        target = "int8" if self.precision is not None and in_8_bits(self.precision) else ""
         backend = "onnx" if self.backend == "auto" else self.backend
         return f"segdec export {folder} --to {backend} {target}".rstrip()
 

@@ -26,6 +26,7 @@ from segdec.certificate import (
     Images,
     Precision,
     Tiles,
+    in_8_bits,
     read_certificate,
     write_exports,
 )
@@ -123,7 +124,7 @@ def export(
         evidence = _calibrating(replace(evidence, calibrating=usable), tiling)
     with _workshop(folder) as bench:
         work = _Work(card, weights, tiling, evidence, readable, bench, tell)
-        checks = tuple(work.check(*variant, context) for variant in _variants(targets))
+        checks = tuple(work.check(*variant, context) for variant in list_variants(targets))
         certificate = _merge(folder, card, checks, work.graphs)
         write_exports(folder, work.graphs, certificate)
     return checks
@@ -177,7 +178,7 @@ class _Work:
                 tiles=self.tiling and Tiles(tile=self.tiling.tile, overlap=self.tiling.overlap),
                 unreadable=self.readable.unreadable,
             ),
-            calibrated_on=self.evidence.calibrated_on if precision.startswith("int8") else None,
+            calibrated_on=self.evidence.calibrated_on if in_8_bits(precision) else None,
             score=score,
             score_map=map_difference(self.torch, answers),
             ap=ap,
@@ -210,7 +211,7 @@ class _Work:
     def _open(self, backend: BackendName, precision: Precision, form: Form) -> Backend:
         path = self.bench / FILES[precision, form]
         if not path.exists():
-            quantized = self._quantize() if precision.startswith("int8") else None
+            quantized = self._quantize() if in_8_bits(precision) else None
             size = self.card.image_size
             save_graph(path, self.card.network, self.places, self.pixels, size, form, quantized)
         return open_backend(Choice(backend, precision, form, path), self.card, {})
@@ -258,8 +259,14 @@ def _calibrating(evidence: Evidence, tiling: Tiling | None) -> Evidence:
     return found
 
 
-def _variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Precision]]:
-    """Yield what is to be certified, without doubles."""
+def list_variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Precision]]:
+    """Yield what targets stand for on this CPU, without doubles.
+
+    Parameters
+    ----------
+    targets
+        As of `export`.
+    """
     backends: list[BackendName] = [each for each in ("onnx", "openvino") if each in targets]
     for backend in backends:
         yield backend, "fp32"
