@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -28,16 +31,43 @@ LEARNING = (
 
 
 @pytest.fixture(scope="session")
-def trained_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def load_script() -> Callable[[Path], ModuleType]:
+    """Return what opens a script that is in no package, as a module."""
+
+    def load(path: Path) -> ModuleType:
+        spec = importlib.util.spec_from_file_location(f"script_{path.stem}", path)
+        assert spec is not None
+        assert spec.loader is not None
+        module = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(module)
+        return module
+
+    return load
+
+
+@pytest.fixture(scope="session")
+def train_apart() -> Callable[[Path, Path, Sequence[str]], Path]:
+    """Return what trains on a data set and puts the threshold where rounding changes no decision."""
+
+    def train_one(data: Path, folder: Path, settings: Sequence[str]) -> Path:
+        run = train(data, load_config(settings=tuple(settings)), folder)
+        predictor = Predictor(run.folder, "cpu")
+        judged = (*run.split.val, *run.split.test)
+        scores = np.sort([predictor.predict(sample.image).score for sample in judged])
+        widest = np.diff(scores)[3:-3].argmax() + 3
+        card, weights = read_model(run.folder)
+        card = card.model_copy(update={"threshold": float(scores[widest : widest + 2].mean())})
+        write_model(run.model, card, weights, {IMAGES: (run.model / IMAGES).read_bytes()})
+        return run.folder
+
+    return train_one
+
+
+@pytest.fixture(scope="session")
+def trained_run(
+    tmp_path_factory: pytest.TempPathFactory, train_apart: Callable[[Path, Path, Sequence[str]], Path]
+) -> Path:
     """Return a run folder of a small network, trained on made-up images; copy it before changing it."""
     folder = tmp_path_factory.mktemp("trained")
     write_dagm_like(folder / "data", 0, (64, 96), train=(12, 12), test=(6, 6))
-    run = train(folder / "data", load_config(settings=LEARNING), folder / "run")
-    predictor = Predictor(run.folder, "cpu")
-    scores = np.sort([predictor.predict(sample.image).score for sample in (*run.split.val, *run.split.test)])
-    widest = np.diff(scores)[3:-3].argmax() + 3  # rounding changes no decision
-    card, weights = read_model(run.folder)
-    card = card.model_copy(update={"threshold": float(scores[widest : widest + 2].mean())})
-    images = (run.model / IMAGES).read_bytes()
-    write_model(run.model, card, weights, {IMAGES: images})
-    return run.folder
+    return train_apart(folder / "data", folder / "run", LEARNING)

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import importlib.util
 import re
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
@@ -17,14 +17,9 @@ SCRIPT = Path(__file__).parents[1] / "benchmarks" / "layers.py"
 
 
 @pytest.fixture(scope="module")
-def script() -> ModuleType:
+def script(load_script: Callable[[Path], ModuleType]) -> ModuleType:
     pytest.importorskip("openvino")
-    spec = importlib.util.spec_from_file_location("benchmark_layers", SCRIPT)
-    assert spec is not None
-    assert spec.loader is not None
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
+    return load_script(SCRIPT)
 
 
 def test_layers_are_counted(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -14,18 +15,16 @@ from segdec import backends
 from segdec.backends import choice
 from segdec.certificate import CERTIFICATE, Check, read_certificate
 from segdec.cli import app
-from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import DataError, ModelError
 from segdec.evaluate import evaluate_run
 from segdec.export import export, spectral_nodes
 from segdec.export.evidence import cut_calibrating, gather_evidence
 from segdec.imaging import read_image, write_image
-from segdec.model_io import IMAGES, read_model, write_model
+from segdec.model_io import read_model, write_model
 from segdec.predict import Predictor
 from segdec.runs import open_run
 from segdec.tiles import trained_tiling
-from segdec.train import train
 
 TILE = 96
 LEARNING = (
@@ -43,18 +42,13 @@ LEARNING = (
 
 
 @pytest.fixture(scope="module")
-def tile_run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+def tile_run(
+    tmp_path_factory: pytest.TempPathFactory, train_apart: Callable[[Path, Path, Sequence[str]], Path]
+) -> Path:
     """Return a run folder of a small network, trained on tiles; copy it before changing it."""
     folder = tmp_path_factory.mktemp("tiles")
     write_dagm_like(folder / "data", 0, (112, 160), train=(10, 10), test=(5, 5))
-    run = train(folder / "data", load_config(settings=LEARNING), folder / "run")
-    predictor = Predictor(run.folder, "cpu")
-    scores = np.sort([predictor.predict(sample.image).score for sample in (*run.split.val, *run.split.test)])
-    widest = np.diff(scores)[3:-3].argmax() + 3  # rounding changes no decision
-    card, weights = read_model(run.folder)
-    card = card.model_copy(update={"threshold": float(scores[widest : widest + 2].mean())})
-    write_model(run.model, card, weights, {IMAGES: (run.model / IMAGES).read_bytes()})
-    return run.folder
+    return train_apart(folder / "data", folder / "run", LEARNING)
 
 
 @pytest.fixture(scope="module")
