@@ -201,7 +201,19 @@ def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
 
 
 def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
-    """Return the rows of these names and those that they come after, in the table's order; all for no name.
+    """Choose rows of a table, and with them those that they come after.
+
+    Parameters
+    ----------
+    table
+        Whose rows.
+    names
+        Of the rows; empty takes all.
+
+    Returns
+    -------
+    tuple of Row
+        In the table's order.
 
     Raises
     ------

@@ -73,7 +73,18 @@ def read_origin(folder: Path) -> Origin:
 
 
 def describe(origin: Origin) -> str:
-    """Lay out what a folder says, as HTML."""
+    """Lay out what a folder says.
+
+    Parameters
+    ----------
+    origin
+        Of a model.
+
+    Returns
+    -------
+    str
+        HTML; what is not known is left out or called so.
+    """
     card, meta = origin.card, origin.meta
     trained, made = card.trained, card.calibration
     facts: dict[str, object] = {

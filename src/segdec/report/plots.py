@@ -25,7 +25,18 @@ _CHOICES = (0, 1, 2, 5, 10, 20)
 
 
 def histogram(evaluation: Evaluation) -> str:
-    """Show how the scores of good and of defective images lie."""
+    """Show how the scores of good and of defective images lie.
+
+    Parameters
+    ----------
+    evaluation
+        Whose images are shown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     labels, scores, _ = columns(evaluation.rows)
     thresholds = sorted(set(evaluation.thresholds.values()))
     edges = logit_edges([*scores, *thresholds])
@@ -56,7 +67,18 @@ def histogram(evaluation: Evaluation) -> str:
 
 
 def choice(evaluation: Evaluation) -> str:
-    """Show escape and overkill against the threshold, by item: the curve to choose from."""
+    """Show escape and overkill against the threshold, by item: the curve to choose from.
+
+    Parameters
+    ----------
+    evaluation
+        Whose images are shown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     title = "Escapes and overkill against the threshold"
     rows = evaluation.rows
     items = score_items([row.label for row in rows], [row.score for row in rows], [row.group for row in rows])
@@ -103,7 +125,18 @@ _FOLDS = "The folds' models differ, and so does what one threshold means to them
 
 
 def precision_recall(evaluation: Evaluation) -> str:
-    """Show precision against recall, by image, with the operating point."""
+    """Show precision against recall, by image, with the operating point.
+
+    Parameters
+    ----------
+    evaluation
+        Whose images are shown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     labels, scores, decisions = columns(evaluation.rows)
     ap = average_precision(labels, scores)
     if ap.value is None:
@@ -129,7 +162,18 @@ def precision_recall(evaluation: Evaluation) -> str:
 
 
 def roc(evaluation: Evaluation) -> str:
-    """Show found defects against false alarms, by image, with the operating point."""
+    """Show found defects against false alarms, by image, with the operating point.
+
+    Parameters
+    ----------
+    evaluation
+        Whose images are shown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     labels, scores, decisions = columns(evaluation.rows)
     area = auroc(labels, scores)
     if area.value is None:
@@ -150,7 +194,18 @@ def roc(evaluation: Evaluation) -> str:
 
 
 def detection(evaluation: Evaluation) -> str:
-    """Show the probability of detection against the size of the defect."""
+    """Show the probability of detection against the size of the defect.
+
+    Parameters
+    ----------
+    evaluation
+        Whose images are shown.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     title = "Probability of detection against defect size"
     largest = evaluation.tally.largest
     if not largest:
@@ -187,7 +242,20 @@ def detection(evaluation: Evaluation) -> str:
 
 
 def training(log: Sequence[Mapping[str, Any]], title: str) -> str:
-    """Show how the losses, and the AP on the validation part, went along the epochs."""
+    """Show how the losses, and the AP on the validation part, went along the epochs.
+
+    Parameters
+    ----------
+    log
+        An entry for every epoch, in order, as a run's log.jsonl has them.
+    title
+        Above the chart.
+
+    Returns
+    -------
+    str
+        HTML, empty for an empty log.
+    """
     if not log:
         return ""
     epochs = np.array([entry["epoch"] + 1 for entry in log], np.float64)

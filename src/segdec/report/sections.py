@@ -18,7 +18,18 @@ _WIDE = 1.4  # pictures of this shape and wider stand below each other
 
 
 def summary(evaluation: Evaluation) -> str:
-    """Say in words what matters: what escapes, what is thrown away, and how sure that is."""
+    """Say in words what matters: what escapes, what is thrown away, and how sure that is.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     items, word = evaluation.items, item_word(evaluation)
     tiles = [
         _tile("defect", "Escapes", items.escape, f"defective {word}s pass as good"),
@@ -40,7 +51,18 @@ def summary(evaluation: Evaluation) -> str:
 
 
 def confusion(evaluation: Evaluation) -> str:
-    """Show what became of defective and of good items, with exact intervals."""
+    """Show what became of defective and of good items, with exact intervals.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     word = item_word(evaluation)
     ranks = [2 * row.decision + row.review for row in evaluation.rows]
     labels, groups = [row.label for row in evaluation.rows], [row.group for row in evaluation.rows]
@@ -82,7 +104,18 @@ def confusion(evaluation: Evaluation) -> str:
 
 
 def sizes(evaluation: Evaluation) -> str:
-    """Count the single defects that were found, by their area; empty where none is marked."""
+    """Count the single defects that were found, by their area.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML, empty where none is marked.
+    """
     rows = [
         [
             f"{each.min_area} to {each.max_area - 1}" if each.max_area else f"from {each.min_area}",
@@ -104,7 +137,18 @@ def sizes(evaluation: Evaluation) -> str:
 
 
 def mistakes(evaluation: Evaluation) -> str:
-    """Show every miss and every false alarm, the worst first, as far as the file may grow."""
+    """Show every miss and every false alarm, the worst first, as far as the file may grow.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     found = evaluation.mistakes
     caught = {(row.part, row.group) for row in evaluation.rows if row.label and row.decision}
     parts = []
@@ -130,7 +174,18 @@ def mistakes(evaluation: Evaluation) -> str:
 
 
 def skipped(evaluation: Evaluation) -> str:
-    """List what could not be judged; empty where all could."""
+    """List what could not be judged.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML, empty where all could.
+    """
     if not evaluation.skipped:
         return ""
     listed = list(evaluation.skipped.items())[:_MOST_SKIPPED]
@@ -141,13 +196,35 @@ def skipped(evaluation: Evaluation) -> str:
 
 
 def hashes(evaluation: Evaluation) -> str:
-    """Name the data that were judged by their hashes; empty where these are not known."""
+    """Name the data that were judged by their hashes.
+
+    Parameters
+    ----------
+    evaluation
+        What is told.
+
+    Returns
+    -------
+    str
+        HTML, empty where these are not known.
+    """
     rows = [[escape(part), value] for part, value in evaluation.judged.data_hashes.items()]
     return f"<h3>Hash of the judged data</h3>{table([], rows, 'pairs')}" if rows else ""
 
 
 def item_word(evaluation: Evaluation) -> str:
-    """Return what an item is here: a "part" of several images, or an "image"."""
+    """Return what an item is here.
+
+    Parameters
+    ----------
+    evaluation
+        With or without groups.
+
+    Returns
+    -------
+    str
+        "part" if some part has several images, "image" otherwise.
+    """
     return "image" if all(row.group == row.name for row in evaluation.rows) else "part"
 
 

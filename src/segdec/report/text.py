@@ -24,14 +24,38 @@ def percent(share: float) -> str:
 
 
 def interval_text(interval: Interval) -> str:
-    """Write the ends of a share's interval, or why there is none."""
+    """Write the ends of a share's interval, or why there is none.
+
+    Parameters
+    ----------
+    interval
+        Of a share, in [0, 1].
+
+    Returns
+    -------
+    str
+        Plain text, such as "1.2 % to 5 %".
+    """
     if interval.low is None or interval.high is None:
         return f"no interval: {interval.reason}"
     return f"{percent(interval.low)} to {percent(interval.high)}"
 
 
 def metric_text(metric: Metric, interval: Interval | None = None) -> str:
-    """Write a metric with four digits and its interval, or why it is not defined; HTML."""
+    """Write a metric and its interval, or why it is not defined.
+
+    Parameters
+    ----------
+    metric
+        Shown with four digits.
+    interval
+        Of the same metric; None shows none.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     if metric.value is None:
         return undefined(metric.reason or "")
     text = f"{metric.value:.4f}"
@@ -43,12 +67,38 @@ def metric_text(metric: Metric, interval: Interval | None = None) -> str:
 
 
 def undefined(reason: str) -> str:
-    """Say that something is not defined, and why; HTML."""
+    """Say that something is not defined, and why.
+
+    Parameters
+    ----------
+    reason
+        Plain text.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     return f'<span class="undefined">not defined: {escape(reason)}</span>'
 
 
 def table(head: Sequence[str], rows: Iterable[Sequence[str]], kind: str = "") -> str:
-    """Lay out a table; its cells are HTML, its head is text. The first cell of a row names it."""
+    """Lay out a table.
+
+    Parameters
+    ----------
+    head
+        Plain text of the top row; empty for none.
+    rows
+        Cells in HTML, the first of which names its row.
+    kind
+        Class of the table in the style sheet.
+
+    Returns
+    -------
+    str
+        HTML.
+    """
     top = "".join(f'<th scope="col">{escape(cell)}</th>' for cell in head)
     body = "".join(
         f'<tr><th scope="row">{first}</th>{"".join(f"<td>{cell}</td>" for cell in cells)}</tr>'
