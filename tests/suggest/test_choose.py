@@ -45,6 +45,12 @@ def test_doubt_is_greatest_at_the_threshold(score, threshold):
     assert uncertainty(score, threshold, defective=True) >= uncertainty(score, threshold) - 1e-12
 
 
+def test_scores_of_a_network_that_is_sure_of_itself_are_told_apart():
+    threshold, near, far = 1 - 4e-9, 1 - 3e-9, 1 - 4e-12
+    assert uncertainty(near, threshold) > 0.8
+    assert uncertainty(far, threshold) < 0.01
+
+
 @settings(deadline=None)
 @given(SHARE, SHARE, SHARE, SHARE)
 def test_contradiction_is_a_share_and_symmetric(score, threshold, peak, pixel_threshold):

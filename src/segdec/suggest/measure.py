@@ -16,11 +16,9 @@ from numpy.typing import NDArray
 from segdec.backends.pytorch import TorchBackend
 from segdec.errors import ConfigError
 from segdec.predict import Predictor, Unreadable, predict_files
+from segdec.score_axis import to_logit
 from segdec.suggest.pool import Candidate
 from segdec.types import Prediction
-
-_NARROW = 1e-6
-"""Closer to 0 or 1 than this, two probabilities say the same."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -135,7 +133,7 @@ def centred(value: float, threshold: float) -> float:
     >>> centred(0.8, 0.8), centred(0.5, 0.5), round(centred(0.9, 0.5), 2)
     (0.5, 0.5, 0.9)
     """
-    return 1 / (1 + math.exp(_logit(threshold) - _logit(value)))
+    return 1 / (1 + math.exp(float(to_logit(threshold) - to_logit(value))))
 
 
 def measure(
@@ -229,8 +227,3 @@ def _seen_by_decision(predictor: Predictor) -> Iterator[deque[NDArray[np.float64
         yield rows
     finally:
         handle.remove()
-
-
-def _logit(value: float) -> float:
-    inside = min(max(value, _NARROW), 1 - _NARROW)
-    return math.log(inside / (1 - inside))
