@@ -100,15 +100,15 @@ class Interval:
     published: float | None
 
 
-def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> bytes:
+def draw_intervals(intervals: Sequence[Interval], title: str, note: str, label: str) -> bytes:
     """Draw named figures below each other, the published ones beside them.
 
     Parameters
     ----------
     intervals
         At least one, from top to bottom.
-    title, label
-        Of the picture and of its axis.
+    title, note, label
+        Of the picture, below its title, and of its axis.
 
     Returns
     -------
@@ -123,6 +123,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, label: str) -> byt
     figure = new_figure(8.5, 1.4 + 0.42 * len(intervals))
     axes = figure.subplots()
     _frame(axes, title, label, "")
+    _note(axes, note)
     places = list(range(len(intervals)))
     published = [(one.published, place) for place, one in zip(places, intervals, strict=True)]
     known = [(value, place) for value, place in published if value is not None]
@@ -200,9 +201,11 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
     axes = figure.subplots()
     _frame(axes, title, x, y)
     colours = (FAINT, DEFECT, GOOD, INK)
+    places = [point.x for points in curves.values() for point in points]
+    aside = 0.008 * (max(places) - min(places))  # so that spreads at the same place do not hide each other
     for number, (name, points) in enumerate(curves.items()):
         axes.errorbar(
-            [point.x for point in points],
+            [point.x + (number - (len(curves) - 1) / 2) * aside for point in points],
             [point.y for point in points],
             yerr=[point.spread for point in points],
             color=colours[number % len(colours)],
@@ -215,10 +218,7 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
         )
     axes.autoscale()
     axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
-    if note:
-        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-        axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=22)
-        axes.annotate(shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
+    _note(axes, note)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
     return to_png(figure)
 
@@ -320,6 +320,14 @@ def _frame(axes: Any, title: str, x: str, y: str) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(FAINT)
+
+
+def _note(axes: Any, text: str) -> None:
+    """Write a line between the title and the axes; nothing for an empty text."""
+    if text:
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=12, color=INK, weight="bold", pad=22)
+        axes.annotate(shortened(text), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
 
 
 def _operating_point(axes: Any, x: float, y: float, label: str, corner: str) -> None:

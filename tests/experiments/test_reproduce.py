@@ -20,8 +20,9 @@ from segdec.errors import ConfigError, DataError, OutputError
 from segdec.evaluate import evaluate_run, join_folds
 from segdec.experiments import find_table, plan, reproduce, write_report
 from segdec.experiments.jobs import variant_name
-from segdec.experiments.lines import race, summarise
+from segdec.experiments.lines import Line, race, summarise
 from segdec.experiments.outcomes import find_outcomes
+from segdec.experiments.report import to_markdown
 from segdec.experiments.work import work
 
 TINY = (
@@ -290,11 +291,23 @@ def test_the_raw_table_names_everything_a_figure_needs(finished):
 
 def test_a_shorter_run_is_named_apart(finished):
     text = (finished / "dagm.md").read_text()
-    assert "| all-classes |" not in text
-    assert "| (100) |" in text
-    assert "- all-classes: not run" in text
-    assert "class1, class2 only" in text
-    assert "- class3: not run; `segdec reproduce dagm --data DIR --rows class3`" in text
+    above, _, below = text.partition("\n## With ")
+    assert "| all-classes |" not in above
+    assert "epochs=2" in below.partition("\n")[0]
+    assert "| all-classes |" in below
+    assert "| (100) |" in below
+    assert "class1, class2 only" in below
+    assert "| FP / FN, best on test | paper | FP / FN |" in below  # the paper's is known
+    assert "| difference |" not in below  # but nothing stands against another row
+    assert "| class1, class2 | all | 0, 1 |" in below  # rows that were run alike share a line
+    assert "- as the recipe says, not run: `segdec reproduce dagm --data DIR`\n" in below
+
+
+def test_what_is_missing_is_listed_with_the_command_that_runs_it():
+    lines = [Line(row, "", failed=int(row.name != "class3")) for row in TABLE.rows]
+    text = to_markdown(TABLE, lines)
+    assert "- class4: 1 trainings failed" in text
+    assert "- as the recipe says, not run: `segdec reproduce dagm --data DIR --rows class3`\n" in text
 
 
 def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, tmp_path):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import statistics
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,6 +79,34 @@ class Line:
     def name(self) -> str:
         """Name of the row and of what was changed."""
         return self.row.name + self.variant
+
+
+def shared_variant(lines: Iterable[Line]) -> str:
+    """Return the variant of lines that all have the same, "" of others.
+
+    Parameters
+    ----------
+    lines
+        Any number.
+    """
+    variants = {line.variant for line in lines}
+    return variants.pop() if len(variants) == 1 else ""
+
+
+def settings_text(variant: str) -> str:
+    """Write what ``--set`` changed as people read it.
+
+    Parameters
+    ----------
+    variant
+        As `segdec.experiments.jobs.variant_name` gives it.
+
+    Examples
+    --------
+    >>> settings_text("+image_size=704x256+epochs=5")
+    'image_size=704x256, epochs=5'
+    """
+    return variant.removeprefix("+").replace("+", ", ")
 
 
 @dataclass(frozen=True, slots=True)

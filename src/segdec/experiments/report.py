@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segdec.experiments.curve import draw, find_curves, to_curve_csv
-from segdec.experiments.lines import Line, Race, Spread, race, summarise
+from segdec.experiments.lines import Line, Race, Spread, race, settings_text, shared_variant, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
 from segdec.experiments.tables import Table
@@ -28,8 +28,8 @@ _LEGEND = f"""\
 - **Difference** of AP to the row named, over pairs of the same fold and seed. **p** is that of a two-sided
   paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not
   corrected for the number of rows, and folds share training images, so take one mark among many with care.
-- A name with + is the row with other settings: another experiment than the paper's, whose figure then stands
-  in brackets.
+- Rows with other settings than the recipe's stand below a heading of their own: another experiment than the
+  paper's, whose figure then stands in brackets.
 """
 
 
@@ -72,12 +72,16 @@ def write_report(table: Table, out: Path) -> list[Path]:
     outcomes = find_outcomes(table, out)
     lines = summarise(table, outcomes, out)
     races = race(table, outcomes, out) if table.to_same_ap else []
+    known = [line for line in lines if line.ap.mean is not None]
+    shared = shared_variant(known)
     intervals = [
         Interval(
-            line.name, line.ap.mean, line.ap.deviation or 0.0, None if line.variant else line.row.paper.ap
+            line.row.name + line.variant.removeprefix(shared),
+            line.ap.mean or 0.0,
+            line.ap.deviation or 0.0,
+            None if line.variant else line.row.paper.ap,
         )
-        for line in lines
-        if line.ap.mean is not None
+        for line in known
     ]
     contents = {
         f"{table.name}-runs.csv": to_csv(outcomes).encode(),
@@ -85,7 +89,9 @@ def write_report(table: Table, out: Path) -> list[Path]:
         f"{table.name}.md": to_markdown(table, lines, races).encode(),
     }
     if intervals:
-        contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, "AP in per cent")
+        contents[f"{table.name}.png"] = draw_intervals(
+            intervals, table.title, settings_text(shared), "AP in per cent"
+        )
     if curves := find_curves(lines, out):
         contents[f"{table.name}-curve.csv"] = to_curve_csv(curves).encode()
         contents[f"{table.name}-curve.png"] = draw(curves, table.title)
@@ -110,24 +116,29 @@ def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ())
     -------
     str
     """
-    measured = [line for line in lines if line.runs]
+    measured: dict[str, list[Line]] = {}  # by variant, the recipe's own settings first
+    for line in sorted(lines, key=lambda line: line.variant != ""):
+        if line.runs:
+            measured.setdefault(line.variant, []).append(line)
     parts = [f"# {table.title}\n", f"Made by `segdec reproduce {table.name}`.\n"]
-    parts.append(_markdown(_FIGURES, [_figures(line) for line in measured]))
     if not measured:
         parts.append("No run is finished yet.\n")
-    parts.append("How each row was run:\n")
-    parts.append(_markdown(_CIRCUMSTANCES, [_circumstances(line) for line in measured]))
+    for variant, group in measured.items():
+        parts.append(f"## {f'With {settings_text(variant)}' if variant else 'As the recipe says'}\n")
+        parts.append(_markdown(_FIGURES, [_figures(line) for line in group]))
+        parts.append("How each row was run:\n")
+        alike: dict[tuple[str, ...], list[str]] = {}
+        for line in group:
+            alike.setdefault(_circumstances(line), []).append(line.row.name)
+        parts.append(_markdown(_CIRCUMSTANCES, [(", ".join(rows), *each) for each, rows in alike.items()]))
     if races:
         parts.append(
             "To the same validation AP, the best that both trainings of a pair reach: this row / the row that"
             " it stands against.\n"
         )
         parts.append(_markdown(_RACES, [_race(each) for each in races]))
-    unfinished = [
-        f"- {line.name}: " + ", ".join(notes) for line in lines if (notes := _what_is_missing(table, line))
-    ]
-    if unfinished:
-        parts.append("Not in the table, or not in full:\n")
+    if unfinished := _what_is_missing(table, lines):
+        parts.append("## Not in the table, or not in full\n")
         parts.append("\n".join(unfinished) + "\n")
     return "\n".join([*parts, _LEGEND])
 
@@ -176,7 +187,7 @@ def _figures(line: Line) -> tuple[str, ...]:
     both = paper.fp is not None and paper.fn is not None
     theirs = "({})" if line.variant else "{}"  # of the row as it is, so another experiment
     return (
-        line.name,
+        line.row.name,
         str(len(line.runs)),
         _plus_minus(line.ap),
         "" if paper.ap is None else theirs.format(f"{paper.ap:g}"),
@@ -193,7 +204,6 @@ def _figures(line: Line) -> tuple[str, ...]:
 def _circumstances(line: Line) -> tuple[str, ...]:
     runs = line.runs
     return (
-        line.name,
         "all" if set(line.folds) == set(line.row.folds) else f"{', '.join(line.folds)} only",
         _all(line.seeds, ", "),
         _all(run.epochs for run in runs),
@@ -217,22 +227,28 @@ def _race(race: Race) -> tuple[str, ...]:
     )
 
 
-def _what_is_missing(table: Table, line: Line) -> list[str]:
+def _what_is_missing(table: Table, lines: Sequence[Line]) -> list[str]:
     notes = []
-    if not line.runs and not line.failed and not line.unused:
-        return [f"not run; `segdec reproduce {table.name} --data DIR --rows {line.row.name}`"]
-    if line.failed:
-        whose = "their loss" if line.row.after is None else "their loss, or that of the run before,"
-        notes.append(f"{line.failed} trainings failed, as {whose} was no longer finite")
-    if line.unused:
-        notes.append(f"{line.unused} runs of seeds that do not have all the folds yet")
+    for line in lines:
+        if line.failed:
+            whose = "their loss" if line.row.after is None else "their loss, or that of the run before,"
+            notes.append(f"- {line.name}: {line.failed} trainings failed, as {whose} was no longer finite")
+        if line.unused:
+            notes.append(f"- {line.name}: {line.unused} runs of seeds that do not have all the folds yet")
+    missing = [line.row.name for line in lines if not (line.runs or line.failed or line.unused)]
+    if missing:
+        rows = "" if len(missing) == len(table.rows) else f" --rows {' '.join(missing)}"
+        notes.append(f"- as the recipe says, not run: `segdec reproduce {table.name} --data DIR{rows}`")
     return notes
 
 
 def _markdown(head: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
+    """Lay out a table, without the columns that are empty in all rows."""
     if not rows:
         return ""
-    lines = [tuple(head), tuple("---" for _ in head), *map(tuple, rows)]
+    filled = [at for at in range(len(head)) if any(row[at] for row in rows)]
+    lines = [[head[at] for at in filled], ["---" for _ in filled]]
+    lines += [[row[at] for at in filled] for row in rows]
     return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
