@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from segdec.config import STRIDE
 
-_REACH = 8
-"""The reduction averages over 2 * _REACH + 1 = 17 pixels in each direction."""
+WINDOW = 17
+"""Side of the windows that the reduction averages over, in pixels."""
 
 
 def weight_map(
@@ -84,8 +84,7 @@ def reduce_to_cells(
         height, width = pixels.shape
         cells = pixels.reshape(height // STRIDE, STRIDE, width // STRIDE, STRIDE)
         return np.asarray(cells.mean(axis=(1, 3), dtype=np.float32))
-    side = 2 * _REACH + 1
-    means = cv2.blur(pixels, (side, side), borderType=cv2.BORDER_REFLECT_101)  # (H, W)
+    means = cv2.blur(pixels, (WINDOW, WINDOW), borderType=cv2.BORDER_REFLECT_101)  # (H, W)
     return np.ascontiguousarray(means[::STRIDE, ::STRIDE])
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from segdec.config import load_config
 from segdec.doctor import Measured, make_plan, read_plan, write_plan
 from segdec.errors import ConfigError
+from segdec.weighting import dilate, reduce_to_cells
 
 MEASURED = Measured(400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 0.0, 0.0, False)
 
@@ -54,9 +56,15 @@ def test_every_plan_is_a_valid_configuration_with_reasons(defective, thickness, 
     assert all(choice.reason and choice.measured for choice in plan.choices)
 
 
-def test_thin_masks_are_grown_to_a_cell():
-    assert tree(replace(MEASURED, thickness=3.0))["data"]["dilation"] == 7
-    assert tree(replace(MEASURED, thickness=12.0))["data"]["dilation"] == 1
+def test_thin_masks_are_grown_until_their_cells_are_taught_defect():
+    assert tree(replace(MEASURED, thickness=19.6))["data"]["dilation"] == 1
+    for thickness in (3, 5, 9, 13):
+        side = tree(replace(MEASURED, thickness=float(thickness)))["data"]["dilation"]
+        line = np.zeros((96, 96), bool)
+        line[:, 48 - thickness // 2 : 49 + thickness // 2] = True
+        before, after = (reduce_to_cells(mask.astype(np.float32)) for mask in (line, dilate(line, side)))
+        assert before.max() < 0.8
+        assert after.max() > 0.99
 
 
 def test_rough_outlines_weigh_their_middle():

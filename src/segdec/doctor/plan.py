@@ -13,10 +13,11 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segdec.config import STRIDE, parse_config
+from segdec.config import parse_config
 from segdec.doctor.findings import Measured
 from segdec.errors import ConfigError
 from segdec.files import atomic_write
+from segdec.weighting import WINDOW
 
 _VIEWS = 1050
 """So many times is a defective image seen in KolektorSDD's recipes, whatever their number."""
@@ -26,6 +27,8 @@ _FEW_ITEMS = 60
 """Below so many defective items each of them is needed as test and as training data: folds."""
 _LONG = 1000
 """Megapixels of a training from which compiling pays: prototypes saved half a second of each or more."""
+_LARGEST_DILATION = 15
+"""The largest of the papers' recipes."""
 _MANY_SIMPLE = 0.5
 _VANISHING = 0.1
 
@@ -182,15 +185,18 @@ def _data(measured: Measured) -> Sequence[Choice]:
         channels = 1 if measured.grey else 3
         choices.append(Choice("data.channels", channels, "the network takes what there is", colours))
     if measured.thickness is not None:
-        missing = STRIDE - measured.thickness
+        missing = WINDOW - measured.thickness
         # an odd side grows a mask alike to every side
-        side = min(15, 2 * math.ceil(missing / 2) + 1) if missing > 0 else 1
+        side = min(_LARGEST_DILATION, 2 * math.ceil(missing / 2) + 1) if missing > 0 else 1
         choices.append(
             Choice(
                 "data.dilation",
                 side,
-                "thinner than a cell of the output, they are grown to one" if side > 1 else "as they are",
-                f"the masks are {measured.thickness:.1f} px thick in the median, a cell is {STRIDE} px",
+                "grown to about the window, or their targets would be closer to good than to defect"
+                if side > 1
+                else "as they are",
+                f"the masks are {measured.thickness:.1f} px thick in the median, and their means over"
+                f" {WINDOW} px are what is learnt",
             )
         )
     if not measured.divided and measured.defective_items < _FEW_ITEMS:
