@@ -161,7 +161,7 @@ def test_settings_that_contradict_tiles_are_refused(tmp_path: Path) -> None:
 def test_a_training_on_tiles_is_planned_at_the_scale_of_the_images(tmp_path: Path) -> None:
     for number in range(4):
         make_sample(tmp_path / "good", f"good{number}")
-        make_sample(tmp_path / "defect", f"defect{number}", (20, 30, 12, 12))
+        make_sample(tmp_path / "defect", f"defect{number}", (20, 30, 20, 20))
     given = ["data.tile=96"]
     config_of_tiles = load_config(None, tuple(given))
     plan = _plan(open_dataset(tmp_path, config_of_tiles.data), config_of_tiles, given)
