@@ -192,7 +192,7 @@ def _data(measured: Measured) -> Sequence[Choice]:
             Choice(
                 "data.dilation",
                 side,
-                "grown to about the window, or their targets would be closer to good than to defect"
+                "grown to about the window, or their cells would be taught defect only in part"
                 if side > 1
                 else "as they are",
                 f"the masks are {measured.thickness:.1f} px thick in the median, and their means over"
