@@ -5,13 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any, Literal
 
-import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from segdec.config import STRIDE
 from segdec.errors import ImageError
-from segdec.imaging import Pixels, read_image, resize_image
+from segdec.imaging import Pixels, convert_channels, read_image, resize_image
 from segdec.model_card import ModelCard
 from segdec.types import ImageSize
 
@@ -91,9 +90,4 @@ def to_pixels(image: NDArray[Any], channels: Literal[1, 3]) -> NDArray[Any]:
         raise ImageError(f"an image must be (H, W), (H, W, 1), (H, W, 3) or (H, W, 4), got {image.shape}")
     if image.dtype not in (np.uint8, np.uint16):
         raise ImageError(f"an image must hold uint8 or uint16 values, got {image.dtype}; convert it first")
-    pixels = np.ascontiguousarray(pixels[..., :3])
-    if pixels.shape[2] == channels:
-        return pixels
-    if channels == 3:
-        return np.repeat(pixels, 3, axis=2)
-    return cv2.cvtColor(pixels, cv2.COLOR_RGB2GRAY)[..., None]
+    return convert_channels(pixels[..., :3], channels)

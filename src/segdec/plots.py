@@ -122,8 +122,7 @@ def draw_intervals(intervals: Sequence[Interval], title: str, note: str, label: 
     """
     figure = new_figure(8.5, 1.4 + 0.42 * len(intervals))
     axes = figure.subplots()
-    _frame(axes, title, label, "")
-    _note(axes, note)
+    _frame(axes, title, label, "", note)
     places = list(range(len(intervals)))
     published = [(one.published, place) for place, one in zip(places, intervals, strict=True)]
     known = [(value, place) for value, place in published if value is not None]
@@ -199,7 +198,7 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
     """
     figure = new_figure(8.5, 5.0)
     axes = figure.subplots()
-    _frame(axes, title, x, y)
+    _frame(axes, title, x, y, note)
     colours = (FAINT, DEFECT, GOOD, INK)
     places = [point.x for points in curves.values() for point in points]
     aside = 0.008 * (max(places) - min(places))  # so that spreads at the same place do not hide each other
@@ -218,7 +217,6 @@ def draw_trends(curves: Mapping[str, Sequence[Point]], title: str, note: str, x:
         )
     axes.autoscale()
     axes.grid(axis="y", color=FAINT, alpha=0.3, linewidth=0.6)
-    _note(axes, note)
     figure.legend(frameon=False, fontsize=9, labelcolor=INK, loc="outside lower right", ncols=2)
     return to_png(figure)
 
@@ -310,8 +308,11 @@ def new_figure(width: float, height: float, *, constrained: bool = True) -> Any:
     return figure
 
 
-def _frame(axes: Any, title: str, x: str, y: str) -> None:
-    axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=10)
+def _frame(axes: Any, title: str, x: str, y: str, note: str = "") -> None:
+    axes.set_title(title, loc="left", fontsize=12, color=INK, weight="bold", pad=22 if note else 10)
+    if note:
+        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
+        axes.annotate(shortened(note), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
     axes.set_xlabel(x, fontsize=10, color=INK)
     axes.set_ylabel(y, fontsize=10, color=INK)
     axes.set_xlim(-0.02, 1.02)
@@ -320,14 +321,6 @@ def _frame(axes: Any, title: str, x: str, y: str) -> None:
     for side, spine in axes.spines.items():
         spine.set_visible(side in ("left", "bottom"))
         spine.set_color(FAINT)
-
-
-def _note(axes: Any, text: str) -> None:
-    """Write a line between the title and the axes; nothing for an empty text."""
-    if text:
-        place = {"xycoords": "axes fraction", "textcoords": "offset points", "annotation_clip": False}
-        axes.set_title(axes.get_title(loc="left"), loc="left", fontsize=12, color=INK, weight="bold", pad=22)
-        axes.annotate(shortened(text), (0, 1), (0, 8), fontsize=8.5, color=FAINT, parse_math=False, **place)
 
 
 def _operating_point(axes: Any, x: float, y: float, label: str, corner: str) -> None:

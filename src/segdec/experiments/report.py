@@ -72,16 +72,16 @@ def write_report(table: Table, out: Path) -> list[Path]:
     outcomes = find_outcomes(table, out)
     lines = summarise(table, outcomes, out)
     races = race(table, outcomes, out) if table.to_same_ap else []
-    known = [line for line in lines if line.ap.mean is not None]
-    shared = shared_variant(known)
+    shared = shared_variant(line for line in lines if line.runs)
     intervals = [
         Interval(
             line.row.name + line.variant.removeprefix(shared),
-            line.ap.mean or 0.0,
+            line.ap.mean,
             line.ap.deviation or 0.0,
             None if line.variant else line.row.paper.ap,
         )
-        for line in known
+        for line in lines
+        if line.ap.mean is not None
     ]
     contents = {
         f"{table.name}-runs.csv": to_csv(outcomes).encode(),

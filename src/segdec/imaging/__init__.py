@@ -4,6 +4,7 @@ from segdec.imaging.cells import enlarge_cells, find_cell_regions, full_score_ma
 from segdec.imaging.files import (
     IMAGE_SUFFIXES,
     Pixels,
+    convert_channels,
     read_image,
     read_image_size,
     write_image,
@@ -24,6 +25,7 @@ __all__ = [
     "PixelRows",
     "Pixels",
     "Rows",
+    "convert_channels",
     "decode_run_lengths",
     "draw_overlay",
     "encode_run_lengths",
