@@ -231,6 +231,21 @@ def test_an_image_on_which_nothing_was_found_is_not_called_good(tmp_path, parts,
     assert len(dataset.unlabelled) == 1
 
 
+@pytest.mark.parametrize("to", ["labelme", "coco"])
+def test_who_deletes_all_that_was_drawn_does_not_leave_a_defective_image(tmp_path, parts, to):
+    ranking = suggest(make_model(tmp_path / "model", pixel_threshold=0.5), parts, 99)
+    write_suggestions(ranking, tmp_path / "out", to=to)
+    drawn = open_dataset(tmp_path / "out" / to, DataConfig(), one_class=True)
+    assert [sample.mask is not None for sample in drawn] == [True] * 3, "something is drawn on each"
+    for path in (tmp_path / "out" / to).glob("*.json"):
+        content = json.loads(path.read_text())
+        path.write_text(json.dumps(content | {"shapes" if to == "labelme" else "annotations": []}))
+    corrected = open_dataset(tmp_path / "out" / to, DataConfig(), one_class=True)
+    labels = {Path(sample.name).stem: sample.label for sample in corrected}
+    # two were labelled defective before; of the third nothing was known
+    assert labels == {"3": True, "4": True, "5": False}
+
+
 def test_the_list_is_a_table_or_json_lines(tmp_path, folder):
     ranking = suggest(make_model(tmp_path / "model"), folder, 3)
     (path,) = write_suggestions(ranking, tmp_path / "one")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import uuid
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Set
 from dataclasses import dataclass, replace
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -212,7 +212,9 @@ def _write_folder(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -
         _copy(path, folder / ("train" if _has_parts(dataset) else "") / "unlabelled" / names[path])
 
 
-def write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
+def write_coco(
+    dataset: Dataset, sizes: dict[str, ImageSize], folder: Path, drawn: Set[str] = frozenset()
+) -> None:
     """Write annotations.json and copy the images, so that `segdec.data.coco.read_coco` reads them back.
 
     Parameters
@@ -223,6 +225,8 @@ def write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> N
         Name -> (height, width) of each sample's image, in pixels.
     folder
         To write into.
+    drawn
+        Names of samples that are defective by their shapes alone: their images get no label of their own.
     """
     names = short_names(dataset)
     kinds = sorted({_category(item) for sample in dataset for item in _items(sample)})
@@ -236,8 +240,9 @@ def write_coco(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> N
             "file_name": f"images/{names[sample.image].as_posix()}",
             "height": height,
             "width": width,
-            "label": "defect" if sample.label else "good",
         }
+        if sample.name not in drawn:
+            image["label"] = "defect" if sample.label else "good"
         if sample.group not in ("", sample.name):
             image["group"] = sample.group
         image |= {"split": sample.part} if sample.part else {}

@@ -1,7 +1,8 @@
 """Write the list, and what the network would draw, for a person to correct.
 
-What is written here must be read back as what is known, and no more: an image on which nothing was found
-is not thereby good. So it says "defect" where that was known before, and otherwise "unknown".
+What is written here must be read back as what is known or drawn, and no more. An image is called defective
+where that was known before; where it was not, only what is drawn on it says so, until a person deletes it. An
+image on which nothing was found is not thereby good, but "unknown".
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import csv
 import io
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import asdict, fields
 from pathlib import Path
 from typing import Any
@@ -69,12 +70,13 @@ def write_suggestions(ranking: Ranking, folder: Path, form: str = "csv", to: str
     else:
         names.append(to)
         dataset, sizes = pre_annotate(ranking)
+        drawn = {one.name for one in ranking.suggestions if not one.defective}
         writer = write_coco if to == "coco" else write_labelme
 
         def write(target: Path) -> None:
             _write_list(ranking, target / names[0])
             (target / names[1]).mkdir()
-            writer(dataset, sizes, target / names[1])
+            writer(dataset, sizes, target / names[1], drawn)
 
         write_whole(folder, write)
     return [folder / name for name in names]
@@ -178,7 +180,9 @@ def outline(region: Region) -> tuple[Point, ...]:
     return tuple((float(x + (u + 0.5) / 2), float(y + (v + 0.5) / 2)) for u, v in corners)
 
 
-def write_labelme(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -> None:
+def write_labelme(
+    dataset: Dataset, sizes: dict[str, ImageSize], folder: Path, drawn: Set[str] = frozenset()
+) -> None:
     """Write a LabelMe file for each image, and copy the images beside them.
 
     Parameters
@@ -189,16 +193,18 @@ def write_labelme(dataset: Dataset, sizes: dict[str, ImageSize], folder: Path) -
         From there, too.
     folder
         To write into; names with folders in them are joined by "-".
+    drawn
+        Names of samples that are defective by their shapes alone: their files have no flag.
     """
     taken: set[str] = set()
     names = short_names(dataset)
     for sample in dataset:
         shapes = sample.mask.items if isinstance(sample.mask, Shapes) else ()
-        flag = {"defect": True}
-        _write_one(folder, _flat(names[sample.image], taken), sample.image, sizes[sample.name], shapes, flag)
+        flags = {} if sample.name in drawn else {"defect": True}
+        _write_one(folder, _flat(names[sample.image], taken), sample.image, sizes[sample.name], shapes, flags)
     for path in dataset.unlabelled:
-        flag = {"unknown": True}
-        _write_one(folder, _flat(names[path], taken), path, sizes[str(path)], (), flag)
+        flags = {"unknown": True}
+        _write_one(folder, _flat(names[path], taken), path, sizes[str(path)], (), flags)
 
 
 def _write_list(ranking: Ranking, path: Path) -> None:
