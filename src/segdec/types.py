@@ -51,9 +51,13 @@ class Polygon:
     ----------
     points
         At least three corners, in order; the last is joined to the first.
+    cut
+        True for a turned box or an ellipse: it may leave the image, which cuts it off, as long as its middle
+        lies inside. All corners of another polygon lie inside.
     """
 
     points: tuple[Point, ...]
+    cut: bool = field(default=False, repr=False, compare=False)  # says nothing of which pixels are marked
 
 
 @dataclass(frozen=True, slots=True)

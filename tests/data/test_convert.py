@@ -105,6 +105,18 @@ def test_folders_keep_labels_and_pixels(mixed: Path, tmp_path: Path) -> None:
     assert check_files(after.samples).unreadable == {}
 
 
+def test_what_the_border_cuts_off_is_read_back(mixed: Path, tmp_path: Path) -> None:
+    content = json.loads(mixed.read_text())
+    value = {"x": 0, "y": 50, "radiusX": 25, "radiusY": 25, "ellipselabels": ["dent"]}
+    content[0]["annotations"][0]["result"][0]["value"] = value
+    mixed.write_text(json.dumps(content))
+    convert(mixed, tmp_path / "out", "coco")
+    old, new = read(mixed).samples[0].mask, read(tmp_path / "out").samples[0].mask
+    assert old is not None
+    assert new is not None
+    assert (read_marks(old, SIZE) == read_marks(new, SIZE)).all()
+
+
 def test_names_do_not_clash(tmp_path: Path) -> None:
     for seed, name in enumerate(
         ("good/1.png", "defect/1.png", "defect/x/1.png", "defect/A.png", "good/a.bmp")

@@ -116,6 +116,10 @@ def test_addresses_of_images(tmp_path: Path, image: str) -> None:
             {"id": "r1", "value": {"points": [[0, 0], [9, 9], [9, 0]], "polygonlabels": ["d"]}},
             '"original_width" and "original_height" are missing',
         ),
+        (
+            region({"x": 400, "y": 400, "width": 10, "height": 10, "rotation": 30}),
+            r"lies outside its image of 6 x 4",
+        ),
         (region({"rle": BRUSH}, original_width=5), "hold 96 values, but an image of 4 x 5 pixels has 80"),
         (region({"rle": BRUSH[:-8]}), "the run lengths end too early"),
         (region({"rle": [300]}), "a list of numbers from 0 to 255"),

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from segdec.config import DataConfig
-from segdec.data import open_dataset
+from segdec.data import check_files, open_dataset
 from segdec.errors import DataError
 from segdec.imaging import DEFECT, read_marks
 
@@ -16,12 +16,14 @@ EDGES = "<xmin>1</xmin><ymin>2</ymin><xmax>2</xmax><ymax>2</ymax>"
 BOX = f"<object><name>dent</name><bndbox>{EDGES}</bndbox></object>"
 
 
-def write(folder: Path, objects: str, filename: str = "a.png") -> Path:
+STATED = "<size><width>10</width><height>8</height><depth>1</depth></size>"
+
+
+def write(folder: Path, objects: str, filename: str = "a.png", size: str = STATED) -> Path:
     for kind in ("JPEGImages", "Annotations"):
         (folder / kind).mkdir(exist_ok=True)
     for name in ("a", "b", "c"):
         Image.fromarray(np.full(SIZE, 50, np.uint8)).save(folder / "JPEGImages" / f"{name}.png")
-    size = "<size><width>10</width><height>8</height><depth>1</depth></size>"
     for name, inside in ((filename, objects), ("b.png", "")):
         (folder / "Annotations" / f"{Path(name).stem or 'x'}.xml").write_text(
             f"<annotation><filename>{name}</filename>{size}{inside}</annotation>"
@@ -54,6 +56,15 @@ def test_files_beside_their_images(tmp_path: Path) -> None:
     for path in [*tmp_path.glob("JPEGImages/*"), *tmp_path.glob("Annotations/*")]:
         path.rename(tmp_path / path.name)
     assert [each.name for each in open_dataset(tmp_path, DataConfig())] == ["a.png", "b.png"]
+
+
+@pytest.mark.parametrize("size", [""])
+def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, size: str) -> None:
+    assert check_files(open_dataset(write(tmp_path, BOX, size=size), DataConfig()).samples).unreadable == {}
+    write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size)
+    unreadable = check_files(open_dataset(tmp_path, DataConfig()).samples).unreadable
+    assert list(unreadable) == ["JPEGImages/a.png"]
+    assert "a.xml, object 1: the point (20, 1) lies outside" in unreadable["JPEGImages/a.png"]
 
 
 @pytest.mark.parametrize(

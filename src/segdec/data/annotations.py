@@ -13,19 +13,19 @@ import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence, Set
 from pathlib import Path, PurePosixPath
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 from segdec.data.scan import finish, list_images, name_below, refuse_missing
 from segdec.errors import DataError
+from segdec.imaging import check_inside
 from segdec.types import Dataset, ImageSize, Meaning, Part, Point, Polygon, Sample, Scribble, Shape, Shapes
+
+Form = TypeVar("Form", Polygon, Scribble)
 
 GOOD_NAMES = frozenset({"good", "ok", "normal", "background", "no defect"})
 UNKNOWN_NAMES = frozenset({"unknown", "ignore", "ignored", "void", "unsure"})
 DEFECT_NAMES = frozenset({"defect", "defects", "defective", "nok", "bad"})
 """Names that a label may have besides the types of defects; in any case, "_" and "-" count as a space."""
-
-_OVERSHOOT = 1.0
-"""So many pixels may a point lie outside its image: tools round, and some count from 1."""
 
 
 class Entry(NamedTuple):
@@ -228,7 +228,7 @@ def polygon(points: Sequence[Point], size: ImageSize | None, where: str) -> Poly
     """
     if len(points) < 3:
         raise DataError(f"{where}: a polygon has at least three points, got {len(points)}; correct it")
-    return Polygon(_checked(points, size, where))
+    return _checked(Polygon(tuple(points)), size, where)
 
 
 def box(left: float, top: float, right: float, bottom: float, size: ImageSize | None, where: str) -> Polygon:
@@ -239,6 +239,13 @@ def box(left: float, top: float, right: float, bottom: float, size: ImageSize | 
             " correct or remove it"
         )
     return polygon(((left, top), (right, top), (right, bottom), (left, bottom)), size, where)
+
+
+def turned_box(
+    upright: Polygon, around: Point, degrees: float, size: ImageSize | None, where: str
+) -> Polygon:
+    """Return a box turned clockwise around a point; it is cut off and checked as an ellipse is."""
+    return _checked(Polygon(turned(upright.points, around, degrees), cut=True), size, where)
 
 
 def ellipse(middle: Point, radii: Point, degrees: float, size: ImageSize | None, where: str) -> Polygon:
@@ -253,12 +260,11 @@ def ellipse(middle: Point, radii: Point, degrees: float, size: ImageSize | None,
     size, where
         As for `polygon`.
     """
-    _checked((middle,), size, where)
     if not min(radii) > 0:
         raise DataError(f"{where}: an ellipse needs radii above 0, got {radii}; correct or remove it")
     angles = [2 * math.pi * step / 64 for step in range(64)]
     points = ((middle[0] + radii[0] * math.cos(a), middle[1] + radii[1] * math.sin(a)) for a in angles)
-    return Polygon(turned(tuple(points), middle, degrees))
+    return _checked(Polygon(turned(tuple(points), middle, degrees), cut=True), size, where)
 
 
 def turned(points: Sequence[Point], around: Point, degrees: float) -> tuple[Point, ...]:
@@ -274,7 +280,7 @@ def scribble(points: Sequence[Point], size: ImageSize | None, where: str, width:
     """Return a scribble once its points are checked; raises like `polygon`, but one point is enough."""
     if not points:
         raise DataError(f"{where}: a line has at least one point, got none; correct or remove it")
-    return Scribble(_checked(points, size, where), width)
+    return _checked(Scribble(tuple(points), width), size, where)
 
 
 def read_json(path: Path) -> Any:
@@ -355,7 +361,8 @@ def to_sample(base: Path, path: Path, entry: Entry) -> Sample | None:
             " one or the other"
         )
     label = bool(defects) or "defect" in meanings
-    if not label and "good" not in meanings and entry.shapes and _all_unknown(entry.shapes):
+    unsure = entry.shapes and all(item.meaning == "unknown" for item in entry.shapes)
+    if not label and "good" not in meanings and unsure:
         return None  # there may be a defect in what is marked as unknown
     name = name_below(base, path)
     named = [type_of(tag) for tag in entry.tags] + [item.type for item in defects]
@@ -379,21 +386,11 @@ def _mask(entry: Entry, label: bool, marked: bool) -> Shapes | None:
     return Shapes(tuple(shapes), entry.size) if shapes else None
 
 
-def _all_unknown(shapes: Sequence[Shape]) -> bool:
-    return all(item.meaning == "unknown" for item in shapes)
-
-
 def _plain(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
-def _checked(points: Sequence[Point], size: ImageSize | None, where: str) -> tuple[Point, ...]:
-    for x, y in points:
-        if size is None:
-            continue
-        if not (-_OVERSHOOT <= x <= size[1] + _OVERSHOOT and -_OVERSHOOT <= y <= size[0] + _OVERSHOOT):
-            raise DataError(
-                f"{where}: the point ({x:g}, {y:g}) lies outside its image of {size[1]} x {size[0]} pixels"
-                " (width x height); correct it or remove the shape"
-            )
-    return tuple((float(x), float(y)) for x, y in points)
+def _checked(form: Form, size: ImageSize | None, where: str) -> Form:
+    if size is not None:  # otherwise the image itself tells, when the shape is drawn
+        check_inside(form, size, where)
+    return form

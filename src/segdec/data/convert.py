@@ -284,7 +284,7 @@ def _category(item: Shape) -> str:
 def _to_coco(item: Shape, size: ImageSize) -> dict[str, Any]:
     mask = read_marks(Shapes((replace(item, meaning="defect"),)), size) >= DEFECT  # (H, W)
     common: dict[str, Any] = {"area": int(mask.sum()), "bbox": _bounds(mask), "iscrowd": 0}
-    if isinstance(item.form, Polygon):
+    if isinstance(item.form, Polygon) and not item.form.cut:
         return common | {"segmentation": [[value for point in item.form.points for value in point]]}
     runs = {"size": list(size), "counts": _counts(mask)}
     if isinstance(item.form, Scribble):

@@ -20,7 +20,7 @@ from segdec.data.annotations import (
     shape,
     stated_size,
     to_dataset,
-    turned,
+    turned_box,
 )
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
@@ -114,9 +114,9 @@ def _form(item: ElementTree.Element, size: ImageSize | None, where: str) -> Poly
         return polygon(points, size, where) if item.tag == "polygon" else scribble(points, size, where)
     if item.tag == "box":
         left, top, right, bottom = (value(key) for key in ("xtl", "ytl", "xbr", "ybr"))
-        upright, angle = box(left, top, right, bottom, size, where), value("rotation", "0")
-        middle = ((left + right) / 2, (top + bottom) / 2)
-        return Polygon(turned(upright.points, middle, angle)) if angle else upright
+        angle, middle = value("rotation", "0"), ((left + right) / 2, (top + bottom) / 2)
+        upright = box(left, top, right, bottom, None if angle else size, where)
+        return turned_box(upright, middle, angle, size, where) if angle else upright
     if item.tag == "ellipse":
         middle, radii = (value("cx"), value("cy")), (value("rx"), value("ry"))
         return ellipse(middle, radii, value("rotation", "0"), size, where)

@@ -23,7 +23,7 @@ from segdec.data.annotations import (
     shape,
     stated_size,
     to_dataset,
-    turned,
+    turned_box,
 )
 from segdec.errors import DataError
 from segdec.imaging import encode_run_lengths
@@ -222,10 +222,9 @@ def _form(value: dict[str, Any], size: ImageSize, where: str) -> Polygon | Scrib
     if "radiusX" in value:
         return ellipse((x, y), (pixels("radiusX", width), pixels("radiusY", height)), angle, size, where)
     if "height" in value:
-        upright = box(
-            x, y, x + pixels("width", width), y + pixels("height", height), None if angle else size, where
-        )
-        return polygon(turned(upright.points, (x, y), angle), None, where) if angle else upright
+        right, bottom = x + pixels("width", width), y + pixels("height", height)
+        upright = box(x, y, right, bottom, None if angle else size, where)
+        return turned_box(upright, (x, y), angle, size, where) if angle else upright
     return scribble(
         [(x, y)], size, where, max(1.0, number(value.get("width", 0), where, "width") * width / 100)
     )

@@ -9,7 +9,7 @@ from segdec.imaging.files import (
     read_image_size,
     write_image,
 )
-from segdec.imaging.marks import DEFECT, GOOD, SCRIBBLED, UNKNOWN, read_marks, read_mask
+from segdec.imaging.marks import DEFECT, GOOD, SCRIBBLED, UNKNOWN, check_inside, read_marks, read_mask
 from segdec.imaging.masks import MAX_MASK_VALUES, decode_run_lengths, encode_run_lengths, fill_boxes
 from segdec.imaging.overlay import draw_overlay, find_regions
 from segdec.imaging.pages import PixelRows, Rows, list_pages, open_rows
@@ -25,6 +25,7 @@ __all__ = [
     "PixelRows",
     "Pixels",
     "Rows",
+    "check_inside",
     "convert_channels",
     "decode_run_lengths",
     "draw_overlay",

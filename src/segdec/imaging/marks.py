@@ -19,6 +19,8 @@ from segdec.types import ImageSize, Point, Polygon, RunLengths, Scribble, Shape,
 UNKNOWN, GOOD, DEFECT, SCRIBBLED = 0, 1, 2, 3
 """Nobody knows; good; inside a defect's outline, which may be rough; defect for sure, by a scribble."""
 
+_OVERSHOOT = 1.0
+"""So many pixels may a point lie outside its image: tools round, and some count from 1."""
 _SHIFT = 4
 """OpenCV draws at fractions of 1 / 2**4 pixel."""
 
@@ -41,7 +43,7 @@ def read_marks(source: Path | RunLengths | Shapes, size: ImageSize) -> NDArray[n
     Raises
     ------
     ImageError
-        If a file cannot be read, or belongs to an image of another size.
+        If a file cannot be read, belongs to an image of another size, or a shape lies outside the image.
 
     Examples
     --------
@@ -76,6 +78,32 @@ def read_mask(source: Path | RunLengths | Shapes, size: ImageSize) -> NDArray[np
     return np.asarray(read_marks(source, size) >= DEFECT)
 
 
+def check_inside(form: Polygon | Scribble, size: ImageSize, where: str) -> None:
+    """Refuse a shape outside its image; a point may be out by one pixel.
+
+    Parameters
+    ----------
+    form
+        All its points count, or the middle alone if it may be cut off.
+    size
+        (height, width) of the image.
+    where
+        File and place, for the error message.
+
+    Raises
+    ------
+    ImageError
+        With the first point that is outside.
+    """
+    points = (_middle(form.points),) if isinstance(form, Polygon) and form.cut else form.points
+    outside = next((point for point in points if not _is_inside(point, size)), None)
+    if outside is not None:
+        raise ImageError(
+            f"{where}: the point ({outside[0]:g}, {outside[1]:g}) lies outside its image of"
+            f" {size[1]} x {size[0]} pixels (width x height); correct it or remove the shape"
+        )
+
+
 def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_]:
     """Fill a polygon: the pixels whose centre is inside, by the even-odd rule.
 
@@ -90,7 +118,7 @@ def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_
     -------
     ndarray
         (H, W) bool. A polygon too small to hold any centre keeps the pixel of its middle, so that no
-        defect vanishes.
+        defect vanishes; one outside the image has none.
 
     Examples
     --------
@@ -110,8 +138,8 @@ def fill_polygon(points: tuple[Point, ...], size: ImageSize) -> NDArray[np.bool_
     crossings = np.zeros((height, width + 1), np.int32)
     np.add.at(crossings, (row, first), 1)
     filled = crossings[:, :-1].cumsum(axis=1) % 2 == 1
-    if not filled.any():
-        x, y = start.mean(axis=0)
+    x, y = _middle(points)
+    if not filled.any() and _is_inside((x, y), size):
         filled[min(max(int(y), 0), height - 1), min(max(int(x), 0), width - 1)] = True
     return np.asarray(filled)
 
@@ -122,6 +150,9 @@ def _draw(shapes: Shapes, size: ImageSize) -> NDArray[np.uint8]:
             f"{shapes.items[0].origin} is for an image of {shapes.size[0]} x {shapes.size[1]} pixels (height"
             f" x width), but the image is {size[0]} x {size[1]}; annotate the image that is used"
         )
+    for item in shapes.items if shapes.size is None else ():  # otherwise checked when it was read
+        if isinstance(item.form, Polygon | Scribble):
+            check_inside(item.form, size, item.origin)
     partial = any(isinstance(item.form, Scribble) and item.meaning != "unknown" for item in shapes.items)
     marks = np.full(size, UNKNOWN if partial else GOOD, np.uint8)
     for item in shapes.items:
@@ -130,6 +161,16 @@ def _draw(shapes: Shapes, size: ImageSize) -> NDArray[np.uint8]:
         else:
             marks[_area(item.form, size)] = _code(item, DEFECT)
     return marks
+
+
+def _middle(points: tuple[Point, ...]) -> Point:
+    return sum(x for x, _ in points) / len(points), sum(y for _, y in points) / len(points)
+
+
+def _is_inside(point: Point, size: ImageSize) -> bool:
+    return all(
+        -_OVERSHOOT <= value <= side + _OVERSHOOT for value, side in zip(point, reversed(size), strict=True)
+    )
 
 
 def _code(item: Shape, defect: int) -> int:
