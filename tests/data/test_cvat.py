@@ -75,6 +75,10 @@ def test_tags_and_parts(tmp_path: Path) -> None:
             '<mask label="d" rle="1, 2" left="7" top="5" width="3" height="2"/>',
             "3 x 2 = 6 pixels .* sum of 3",
         ),
+        (
+            '<mask label="d" rle="10,90" left="1" top="1" width="-10" height="-10"/>',
+            r'image "a\.png", mask 1: its box needs a width and a height above 0, got -10 x -10',
+        ),
         ('<mask label="d" rle="6" left="8" top="5" width="3" height="2"/>', "its box lies outside its image"),
         ('<mask label="d" rle="" left="8" top="5" width="3" height="2"/>', "a run length must be a number"),
         ('<cuboid label="d"/>', 'the kind of shape "cuboid" is not read'),

@@ -133,6 +133,10 @@ def _decode_mask(item: ElementTree.Element, size: ImageSize | None, where: str) 
     left, top, width, height = (
         int(number(item.get(key), where, f'"{key}"')) for key in ("left", "top", "width", "height")
     )
+    if width < 1 or height < 1:
+        raise DataError(
+            f"{where}: its box needs a width and a height above 0, got {width} x {height}; export it again"
+        )
     counts = [int(number(count, where, "a run length")) for count in (item.get("rle") or "").split(",")]
     if min(counts) < 0 or sum(counts) != width * height:
         raise DataError(
