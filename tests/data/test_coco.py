@@ -88,6 +88,13 @@ def test_polygons_boxes_and_run_lengths_of_one_image(tmp_path: Path) -> None:
     assert (defective.types, good.label, good.mask) == (("dent",), False, None)
 
 
+def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
+    path = write(tmp_path, [])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert open_dataset(path, DataConfig(), one_class=True).layout == "coco"
+    assert open_dataset(tmp_path, DataConfig(), one_class=True).layout == "coco"
+
+
 def test_image_labels(tmp_path: Path) -> None:
     size = {"height": 8, "width": 10}
     images = [

@@ -16,6 +16,7 @@ from segdec.data import open_dataset
 from segdec.data.labelstudio import decode_brush
 from segdec.errors import DataError
 from segdec.imaging import DEFECT, SCRIBBLED, read_marks
+from segdec.types import Shapes
 
 SIZE = (4, 6)
 # rows 1 to 2, columns 2 to 4 of an image of 4 x 6, by mask2rle of label-studio-converter 0.0.59
@@ -88,6 +89,21 @@ def test_choices(tmp_path: Path) -> None:
     assert [each.label for each in dataset] == [False, False]
 
 
+def test_remarks_are_passed_over(tmp_path: Path) -> None:
+    area = region({"points": [[0, 0], [50, 0], [50, 25]], "polygonlabels": ["dent"]})
+    remarks = [{"rating": 4}, {"number": 4}, {"text": ["note"]}, {"datetime": "2030-01-01"}]
+    results = [area, *({"id": str(place), "value": value} for place, value in enumerate(remarks))]
+    mask = open_dataset(write(tmp_path, results), DataConfig()).samples[0].mask
+    assert isinstance(mask, Shapes)
+    assert [item.type for item in mask.items] == ["dent"]
+
+
+def test_a_byte_order_mark_is_no_matter(tmp_path: Path) -> None:
+    path = write(tmp_path, [])
+    path.write_text(path.read_text(), encoding="utf-8-sig")
+    assert open_dataset(path, DataConfig(), one_class=True).layout == "label-studio"
+
+
 def test_areas_and_names_from_two_controls(tmp_path: Path) -> None:
     area = {"x": 50, "y": 50, "width": 50, "height": 25}
     results = [region(area), region({**area, "labels": ["dent"]}), region(area, id="r2")]
@@ -124,7 +140,7 @@ def test_addresses_of_images(tmp_path: Path, image: str) -> None:
         (region({"rle": BRUSH[:-8]}), "the run lengths end too early"),
         (region({"rle": [300]}), "a list of numbers from 0 to 255"),
         (region({"rle": None}), "end too early|a list of numbers"),
-        (region({"text": ["a"]}), r"regions of this kind \(text\) are not read"),
+        ({"id": "r1", "value": {"sequence": []}}, r"regions of this kind \(sequence\) are not read"),
         (region({"x": 1, "y": 1, "width": 0, "height": 5}), "a width and a height above 0"),
     ],
 )

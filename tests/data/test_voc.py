@@ -58,7 +58,7 @@ def test_files_beside_their_images(tmp_path: Path) -> None:
     assert [each.name for each in open_dataset(tmp_path, DataConfig())] == ["a.png", "b.png"]
 
 
-@pytest.mark.parametrize("size", [""])
+@pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height><depth>0</depth></size>"])
 def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, size: str) -> None:
     assert check_files(open_dataset(write(tmp_path, BOX, size=size), DataConfig()).samples).unreadable == {}
     write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size)

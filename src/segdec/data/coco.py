@@ -26,6 +26,7 @@ from segdec.data.annotations import (
     stated_size,
     to_dataset,
 )
+from segdec.data.scan import starts_with
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
 from segdec.types import Dataset, ImageSize, Part, RunLengths, Shape
@@ -139,9 +140,7 @@ def _decompress(text: str, where: str) -> list[int]:
 
 def _files(root: Path) -> list[Path]:
     if root.is_file():
-        return (
-            [root] if root.suffix.lower() == ".json" and root.read_bytes()[:64].lstrip()[:1] == b"{" else []
-        )
+        return [root] if root.suffix.lower() == ".json" and starts_with(root, b"{") else []
     folders = [
         root,
         root / "annotations",

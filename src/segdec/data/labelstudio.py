@@ -25,25 +25,29 @@ from segdec.data.annotations import (
     to_dataset,
     turned_box,
 )
+from segdec.data.scan import starts_with
 from segdec.errors import DataError
 from segdec.imaging import encode_run_lengths
 from segdec.types import Dataset, ImageSize, Polygon, RunLengths, Scribble, Shape
 
 _UPLOAD_PREFIX = 9
 """Label Studio puts 8 hexadecimal digits and a hyphen before the names of uploaded files."""
+_REMARKS = {"text", "rating", "number", "datetime"}
+"""What an annotator says of an image besides labels."""
 
 
 def is_label_studio(root: Path) -> bool:
     """Tell whether a path is a JSON file that holds a list."""
-    return root.suffix.lower() == ".json" and root.is_file() and root.read_bytes()[:64].lstrip()[:1] == b"["
+    return root.suffix.lower() == ".json" and root.is_file() and starts_with(root, b"[")
 
 
 def read_label_studio(root: Path, config: DataConfig) -> Dataset:
     """Read Label Studio's JSON export (the full one, not JSON-MIN).
 
     Polygons, rectangles, ellipses and brushes are areas; key points are scribbles. A choice speaks of the
-    image as a whole. A task without annotation is unlabelled; one whose annotation marks nothing is good.
-    Of several annotations the last that was not skipped counts.
+    image as a whole; ratings, numbers, dates and texts are passed over. A task without annotation is
+    unlabelled; one whose annotation marks nothing is good. Of several annotations the last that was not
+    skipped counts.
 
     Parameters
     ----------
@@ -158,7 +162,8 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
         value, at = result["value"], f"{where}, result {result.get('id')!r}"
         if "choices" in value:
             tags += map(str, value["choices"] if isinstance(value["choices"], list) else [value["choices"]])
-        elif _names(value) or str(result.get("id")) not in named:
+        elif (_names(value) or str(result.get("id")) not in named) and not value.keys() <= _REMARKS:
+            _refuse_unknown_kind(value, at)
             size = stated_size(result.get("original_height"), result.get("original_width"), at)
             if size is None:
                 raise DataError(
@@ -168,6 +173,12 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
             form = _form(value, size, at)
             shapes += [shape(form, name, at) for name in _names(value) or ["defect"]]
     return Entry(image, where, shapes, size, tags, judged=annotation is not None)
+
+
+def _refuse_unknown_kind(value: dict[str, Any], where: str) -> None:
+    if not (value.keys() & {"rle", "points"} or {"x", "y"} <= value.keys()):
+        kinds = "polygons, rectangles, ellipses, brushes, key points and choices are"
+        raise DataError(f"{where}: regions of this kind ({', '.join(value)}) are not read; {kinds}")
 
 
 def _image(path: Path, task: dict[str, Any], where: str) -> Path | str:
@@ -215,9 +226,6 @@ def _form(value: dict[str, Any], size: ImageSize, where: str) -> Polygon | Scrib
     if "points" in value:
         points = tuple((x * width / 100, y * height / 100) for x, y in pairs(value["points"], where))
         return polygon(points, size, where)
-    if not {"x", "y"} <= value.keys():
-        kinds = "polygons, rectangles, ellipses, brushes, key points and choices are"
-        raise DataError(f"{where}: regions of this kind ({', '.join(value)}) are not read; {kinds}")
     x, y, angle = pixels("x", width), pixels("y", height), number(value.get("rotation", 0), where, "rotation")
     if "radiusX" in value:
         return ellipse((x, y), (pixels("radiusX", width), pixels("radiusY", height)), angle, size, where)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -52,6 +53,11 @@ def name_below(root: Path, path: Path) -> str:
     'kos01/Part0.jpg'
     """
     return path.relative_to(root).as_posix()
+
+
+def starts_with(path: Path, bracket: bytes) -> bool:
+    """Tell by its first character what a JSON file may be; a byte order mark before it does not count."""
+    return path.read_bytes()[:64].removeprefix(codecs.BOM_UTF8).lstrip().startswith(bracket)
 
 
 def map_in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

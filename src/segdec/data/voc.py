@@ -58,9 +58,9 @@ def _entries(root: Path) -> Iterator[Entry]:
         name = content.findtext("filename")
         if not name:
             raise DataError(f'{path}: "filename" is missing; add the name of its image')
-        size = stated_size(content.findtext("size/height"), content.findtext("size/width"), str(path))
-        if size == (0, 0):
-            size = None
+        height, width = (content.findtext(f"size/{side}") for side in ("height", "width"))
+        # 0 x 0 is what many tools write when they do not know
+        size = None if height == width == "0" else stated_size(height, width, str(path))
         shapes = []
         for place, item in enumerate(content.iter("object"), 1):
             where, label = f"{path}, object {place}", item.findtext("name")
