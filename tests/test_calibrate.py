@@ -18,9 +18,10 @@ from segdec.cli import main
 from segdec.config import NetworkConfig, load_config
 from segdec.data.check import check_files
 from segdec.data.synthetic import write_dagm_like
-from segdec.errors import DataError, ImageError, OutputError, UnsupportedError
+from segdec.errors import PARTIAL, DataError, ImageError, OutputError, UnsupportedError
 from segdec.evaluate import evaluate_run
 from segdec.imaging import write_image
+from segdec.judged import samples_to_judge
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import CARD, IMAGES, dump_hashes, read_hashes, read_model, write_model
 from segdec.network import build_network
@@ -196,6 +197,50 @@ def test_every_image_must_be_readable(place: Path) -> None:
     (place / "3_0.png").write_bytes(b"no image")
     with pytest.raises(ImageError, match=r"3_0\.png"):
         calibrate(place / "model", place / "parts.csv", WISH)
+
+
+@pytest.fixture
+def masked(place: Path) -> Path:
+    """Lay the parts out as images/ and masks/, three of which cannot be used."""
+    for row in csv.DictReader((place / "parts.csv").read_text().splitlines()):
+        mask = np.full(SIZE, 255 * int(row["label"]), np.uint8)
+        for folder, image in (("images", None), ("masks", mask)):
+            (place / "masked" / folder).mkdir(parents=True, exist_ok=True)
+            path = place / "masked" / folder / row["image"]
+            shutil.copy(place / row["image"], path) if image is None else write_image(path, image)
+    (place / "masked" / "images" / "0_0.png").write_bytes(b"no image")
+    write_image(place / "masked" / "masks" / "1_0.png", np.zeros((8, 8), np.uint8))
+    (place / "masked" / "masks" / "2_0.png").unlink()
+    return place / "masked"
+
+
+def test_what_the_reader_leaves_out_ends_the_calibration(place: Path, masked: Path) -> None:
+    before = (place / "model" / CARD).read_bytes()
+    with pytest.raises(
+        DataError, match=r"3 files of the calibration data cannot be used \(images/0_0\.png: "
+    ):
+        calibrate(place / "model", masked, WISH)
+    assert (place / "model" / CARD).read_bytes() == before
+
+
+def test_what_the_reader_leaves_out_is_listed_by_the_evaluation(
+    place: Path, masked: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = place / "results"
+    code, said = run(capsys, monkeypatch, "evaluate", place / "model", masked, "--out", out, "--report")
+    assert code == PARTIAL, said
+    assert "images/2_0.png: it has no mask of the same name" in said
+    names = {"images/0_0.png", "images/1_0.png", "images/2_0.png"}
+    assert json.loads((out / "metrics.json").read_text())["skipped"].keys() == names
+    page = (out / "report.html").read_text()
+    assert all(name in page for name in names)
+
+
+def test_what_stands_in_another_part_is_nothing_to_this_one(place: Path, masked: Path) -> None:
+    for part in ("train", "test"):
+        shutil.copytree(masked, place / "parted" / part)
+    _, excluded = samples_to_judge(place / "model", place / "parted")
+    assert list(excluded) == ["test/images/0_0.png", "test/images/1_0.png", "test/images/2_0.png"]
 
 
 @pytest.mark.parametrize("failure", ["unsupported", "disk"])

@@ -9,11 +9,11 @@ from pathlib import Path
 from segdec.data import FileCheck, check_files
 from segdec.errors import DataError, ImageError
 from segdec.items import Items, score_items
+from segdec.judged import samples_to_judge
 from segdec.model_card import Calibration
 from segdec.model_io import read_hashes, write_calibration
 from segdec.operating_point import OperatingPoint, Wish, choose_thresholds, refuse_one_class
 from segdec.predict import Predictor, Unreadable, predict_files
-from segdec.runs import samples_to_judge
 from segdec.types import Sample
 
 _BOUND = "exact binomial bound on order statistics"
@@ -25,8 +25,8 @@ def calibrate(
 ) -> Calibration:
     """Choose a model's thresholds on data that it has not seen, and write them into its model.json.
 
-    Every image counts: one that cannot be read ends the calibration, as a bound that leaves parts out says
-    nothing about them.
+    Every image counts: one that cannot be read, or whose label cannot be told, ends the calibration, as a
+    bound that leaves parts out says nothing about them.
 
     Parameters
     ----------
@@ -50,14 +50,15 @@ def calibrate(
     UnsupportedError
         If the data are too few for the wish.
     DataError
-        If an image took part in the training, stands for two items or cannot be read, or a class is missing.
+        If an image took part in the training, stands for two items or cannot be used, or a class is missing.
     ModelError
         If the folder holds no model.
     OutputError
         If model.json cannot be written; it is then as before.
     """
     predictor = Predictor(model)
-    samples = samples_to_judge(model, data)
+    samples, excluded = samples_to_judge(model, data)
+    _refuse_left_out(excluded)
     tell = watch or (lambda _done, _of: None)
     check = check_files(samples, strict=True, progress=lambda n, of: tell(n, 2 * of))
     seen = read_hashes(model)
@@ -70,6 +71,15 @@ def calibrate(
     calibration = _record(point, wish, samples, check, disjoint=seen is not None)
     write_calibration(model, calibration)
     return calibration
+
+
+def _refuse_left_out(excluded: dict[str, str]) -> None:
+    if excluded:
+        name, reason = next(iter(excluded.items()))
+        raise DataError(
+            f"{len(excluded)} files of the calibration data cannot be used ({name}: {reason}); a bound that"
+            " leaves parts out says nothing about them: correct or remove them"
+        )
 
 
 def _refuse_seen(check: FileCheck, seen: frozenset[str]) -> None:

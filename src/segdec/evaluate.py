@@ -43,7 +43,7 @@ from segdec.imaging import (
 )
 from segdec.intervals import bootstrap, clopper_pearson
 from segdec.items import score_items
-from segdec.judged import Judged, look_at_judged
+from segdec.judged import Judged, look_at_judged, samples_to_judge
 from segdec.metrics import (
     Confusion,
     Metric,
@@ -56,7 +56,6 @@ from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import draw_curves
 from segdec.predict import Predictor, predict_files
-from segdec.runs import samples_to_judge
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample, Shapes
 
@@ -163,7 +162,8 @@ def evaluate_run(
     Returns
     -------
     Evaluation
-        Its ``judged`` says whether the model was calibrated or trained on what judges it.
+        Its ``judged`` says whether the model was calibrated or trained on what judges it; its ``skipped``
+        names what the data set's reader left out, too.
 
     Raises
     ------
@@ -173,7 +173,7 @@ def evaluate_run(
         If the folder holds no model.
     """
     predictor = Predictor(folder)
-    samples = samples_to_judge(folder, data)
+    samples, excluded = samples_to_judge(folder, data)
     tell = watch or (lambda _done, _of: None)
     judged = look_at_judged(folder, samples, part, lambda n, of: tell(n, 2 * of))
 
@@ -190,7 +190,7 @@ def evaluate_run(
     evaluation = evaluate_predictions(
         pairs(), predictor.threshold, predictor.pixel_threshold, part, predictor.review_threshold
     )
-    return replace(evaluation, judged=judged)
+    return replace(evaluation, judged=judged, skipped=excluded | evaluation.skipped)
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -6,8 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segdec.data import check_files
+from segdec.config import DataConfig
+from segdec.data import check_files, open_dataset
+from segdec.data.published import KOLEKTOR_EXCLUDED
+from segdec.data.tables import PART_NAMES
+from segdec.errors import DataError
 from segdec.model_io import read_hashes, read_model
+from segdec.runs import open_run
 from segdec.types import Sample
 
 
@@ -62,6 +67,56 @@ class Judged:
             # what one model does not say may be more
             names if names or len(known) == 2 else None,
         )
+
+
+def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample], dict[str, str]]:
+    """List what a model can be judged by or calibrated on, and what would be, if it could be used.
+
+    Parameters
+    ----------
+    folder
+        A run folder, or a model folder.
+    data
+        None is the data set of the run itself.
+
+    Returns
+    -------
+    samples : sequence of Sample
+        Of the run's own data set, the test part of its split. Of another, its published test part, or all
+        of it where none is published.
+    excluded : dict
+        Name -> reason, for the files that the data set's reader left out, and of which nobody can tell that
+        they are not among these.
+
+    Raises
+    ------
+    DataError
+        If there is nothing of this kind.
+    """
+    config = DataConfig()
+    if (folder / "config.toml").exists():
+        run = open_run(folder)
+        if data is None or str(data.resolve()) == run.meta["data"]:
+            if not run.split.test:
+                raise DataError(f"the split of {folder} has no test part; name another data set")
+            return run.split.test, _perhaps_among(run.split.test, run.excluded)
+        config = run.config.data
+    if data is None:
+        raise DataError(f"{folder} is a model without data of its own; name a data set after it")
+    dataset = open_dataset(data, config, one_class=True)
+    samples = [sample for sample in dataset if sample.part == "test"] or dataset.samples
+    return samples, _perhaps_among(samples, dataset.excluded)
+
+
+def _perhaps_among(samples: Sequence[Sample], excluded: dict[str, str]) -> dict[str, str]:
+    """Drop what stands in the folder of another part, and what every user of a data set leaves out."""
+    others = {"train", "val"} if any(sample.part == "test" for sample in samples) else set()
+    return {
+        name: reason
+        for name, reason in excluded.items()
+        if name not in KOLEKTOR_EXCLUDED
+        and not any(PART_NAMES.get(folder.lower()) in others for folder in name.split("/")[:-1])
+    }
 
 
 def look_at_judged(

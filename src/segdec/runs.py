@@ -12,13 +12,13 @@ from __future__ import annotations
 import json
 import shutil
 import statistics
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segdec.config import STRIDE, Config, DataConfig, dump_toml, load_config
+from segdec.config import STRIDE, Config, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.data.answers import Answers, save_answers
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
@@ -59,6 +59,8 @@ class Run:
     answers
         A teacher's, to the images of `teaching`; None where labels and masks teach, or nothing is to be
         taught (`open_run` leaves them in their file).
+    excluded
+        Name -> reason, for what the data set's reader left out.
     """
 
     folder: Path
@@ -67,6 +69,7 @@ class Run:
     meta: dict[str, Any]
     image_hashes: frozenset[str] = frozenset()
     answers: Answers | None = field(default=None, compare=False)  # arrays have no single equality
+    excluded: dict[str, str] = field(default_factory=dict)
 
     @property
     def teaching(self) -> tuple[Sample, ...]:
@@ -147,7 +150,8 @@ def start_run(
         "unlabelled": [str(path) for path in dataset.unlabelled],
         "unreadable": lost,
     }
-    return Run(folder, config, split, meta, frozenset(check.image_hashes.values()))
+    hashes = frozenset(check.image_hashes.values())
+    return Run(folder, config, split, meta, hashes, excluded=dataset.excluded)
 
 
 def write_run(run: Run, plan: Mapping[str, Any] | None = None) -> None:
@@ -221,7 +225,8 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     dataset = open_dataset(data or Path(meta["data"]), config.data)
     images = folder / IMAGES
     seen = images.read_text(encoding="ascii").split() if images.exists() else ()
-    return Run(folder, config, load_split(folder / "split.json", dataset), meta, frozenset(seen))
+    split = load_split(folder / "split.json", dataset)
+    return Run(folder, config, split, meta, frozenset(seen), excluded=dataset.excluded)
 
 
 def open_ended_run(folder: Path) -> Run:
@@ -278,42 +283,6 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
                     f"{sample.name} changed or is gone since {run.folder} began; restore it, or start a new"
                     " run"
                 )
-
-
-def samples_to_judge(folder: Path, data: Path | None) -> Sequence[Sample]:
-    """List what a model can be judged by or calibrated on.
-
-    Parameters
-    ----------
-    folder
-        A run folder, or a model folder.
-    data
-        None is the data set of the run itself.
-
-    Returns
-    -------
-    sequence of Sample
-        Of the run's own data set, the test part of its split. Of another, its published test part, or all
-        of it where none is published.
-
-    Raises
-    ------
-    DataError
-        If there is nothing of this kind.
-    """
-    config = DataConfig()
-    if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if data is None or str(data.resolve()) == run.meta["data"]:
-            if not run.split.test:
-                raise DataError(f"the split of {folder} has no test part; name another data set")
-            return run.split.test
-        config = run.config.data
-    if data is None:
-        raise DataError(f"{folder} is a model without data of its own; name a data set after it")
-    dataset = open_dataset(data, config, one_class=True)
-    published = [sample for sample in dataset if sample.part == "test"]
-    return published or dataset.samples
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

@@ -286,7 +286,7 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         lines.append(f"caught by type of defect: {caught}")
     if evaluation.skipped:
         lines.append(f"{len(evaluation.skipped)} files could not be used:")
-        lines += [f"  {reason}" for reason in evaluation.skipped.values()]
+        lines += [f"  {name}: {reason}" for name, reason in evaluation.skipped.items()]
     return lines
 
 
