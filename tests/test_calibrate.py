@@ -112,7 +112,7 @@ def test_what_is_calibrated_is_written_and_used(place: Path) -> None:
     card, same = read_model(place / "model")  # whole, with right hashes
     assert card.calibration == calibration
     assert (card.threshold, card.threshold_from) == (calibration.threshold, "calibration")
-    unchanged = {"threshold", "threshold_from", "calibration", "files"}
+    unchanged = {"threshold", "threshold_from", "calibration", "calibration_images", "files"}
     assert card.model_dump(exclude=unchanged) == before.model_dump(exclude=unchanged)
     assert {name: card.files[name] for name in card.files if name != CARD} == {
         name: before.files[name] for name in before.files if name != CARD
@@ -285,12 +285,12 @@ def test_the_command(
     tree = json.loads((place / "results" / "metrics.json").read_text())
     assert tree["items"]["escape"]["of"] == 20
     assert len(tree["image"]["auroc_interval"]) == 2
-    assert "calibrated on these very data" in said
+    assert "80 of these images (0_0.png is the first) took part in the calibration" in said
     card, _ = read_model(model)
     assert card.calibration is not None
     assert tree["judged"] == {
         "data_hashes": {"test": card.calibration.data_hash},
-        "calibrated_on": ["test"],
+        "calibrated_on": sorted(row["image"] for row in csv.DictReader(data.read_text().splitlines())),
         "trained_on": [],
     }
     assert tree["review_thresholds"] == {"test": card.calibration.review_threshold}
@@ -298,9 +298,9 @@ def test_the_command(
     half.write_text("".join(data.read_text().splitlines(keepends=True)[: ITEMS + 1]))
     code, said = do("evaluate", model, half, "--out", place / "results", "--report")
     assert code == 0, said
-    assert "calibrated" not in said
+    assert "40 of these images (0_0.png is the first) took part in the calibration" in said
     page = (place / "results" / "report.html").read_text()
-    assert "these very data" not in page
+    assert "40 of these images" in page
     assert "left to a person from " in page
     assert (
         json.loads((place / "results" / "metrics.json").read_text())["judged"]["data_hashes"]["test"] in page
@@ -324,6 +324,36 @@ def test_a_given_threshold_ends_the_review(
     code, said = run(capsys, monkeypatch, "predict", place / "model", place, "--threshold", "0.999")
     assert code == 0, said
     assert "review" not in said
+
+
+def test_a_superset_of_the_calibration_data_is_recognised_under_other_names(place: Path) -> None:
+    half = "".join((place / "parts.csv").read_text().splitlines(keepends=True)[: ITEMS + 1])
+    (place / "half.csv").write_text(half)
+    calibrate(place / "model", place / "half.csv", Wish(max_escape=0.6, confidence=0.5))
+    for path in place.glob("*.png"):
+        path.rename(path.with_name(f"new_{path.name}"))
+    rows = [
+        (f"new_{row['image']}", int(row["label"]), row["group"])
+        for row in csv.DictReader((place / "parts.csv").read_text().splitlines())
+    ]
+    write_table(place / "parts.csv", rows)
+    judged = evaluate_run(place / "model", place / "parts.csv").judged
+    assert judged.calibrated_on == tuple(sorted(name for name, _, _ in rows[:ITEMS]))
+
+
+def test_a_model_calibrated_before_images_were_listed_knows_the_whole_only(place: Path) -> None:
+    calibrate(place / "model", place / "parts.csv", WISH)
+    card, weights = read_model(place / "model")
+    hashes = (place / "model" / IMAGES).read_bytes()
+    write_model(
+        place / "model", card.model_copy(update={"calibration_images": None}), weights, {IMAGES: hashes}
+    )
+    assert "calibration_images" not in json.loads((place / "model" / CARD).read_text())
+    assert len(evaluate_run(place / "model", place / "parts.csv").judged.calibrated_on) == ITEMS * VIEWS
+    (place / "half.csv").write_text(
+        "".join((place / "parts.csv").read_text().splitlines(keepends=True)[: ITEMS + 1])
+    )
+    assert evaluate_run(place / "model", place / "half.csv").judged.calibrated_on == ()
 
 
 @pytest.fixture(scope="module")

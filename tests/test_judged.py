@@ -12,10 +12,12 @@ def test_fresh_data_bring_no_warning():
     assert Judged().warnings() == []
 
 
-def test_calibration_data_are_named():
-    (line,) = Judged({"test": "1"}, ("test",), ()).warnings()
+def test_images_of_the_calibration_are_counted():
+    (one,) = Judged({"test": "1"}, ("a.png",), ()).warnings()
+    (two,) = Judged({"test": "1"}, ("a.png", "b.png"), ()).warnings()
 
-    assert "calibrated on these very data" in line
+    assert one.startswith("a.png took part in the calibration of the thresholds")
+    assert two.startswith("2 of these images (a.png is the first) took part in the calibration")
 
 
 def test_images_of_the_training_are_counted():
@@ -27,10 +29,10 @@ def test_images_of_the_training_are_counted():
 
 
 def test_folds_are_joined():
-    joined = FRESH.merged(Judged({"two": "2"}, ("two",), ("a.png",)))
+    joined = FRESH.merged(Judged({"two": "2"}, ("b.png",), ("a.png",)))
 
-    assert joined == Judged({"one": "1", "two": "2"}, ("two",), ("a.png",))
-    assert "The thresholds of some folds" in joined.warnings()[0]
+    assert joined == Judged({"one": "1", "two": "2"}, ("b.png",), ("a.png",))
+    assert [line.split()[0] for line in joined.warnings()] == ["b.png", "a.png"]
 
 
 def test_a_fold_that_does_not_say_leaves_it_open():

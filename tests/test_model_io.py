@@ -268,9 +268,11 @@ def test_a_calibration_is_written_into_the_card_alone(model: Path) -> None:
     edit(model, lambda tree: tree["files"].update({"model.onnx": hashlib.sha256(b"graph").hexdigest()}), True)
     assert "calibration" not in json.loads((model / CARD).read_text())
     weights = (model / WEIGHTS).stat().st_mtime_ns
-    write_calibration(model.parent, CALIBRATION)  # by way of the run folder
+    assert "calibration_images" not in json.loads((model / CARD).read_text())
+    write_calibration(model.parent, CALIBRATION, ["b2", "a1", "b2"])  # by way of the run folder
     card, _ = read_model(model)
     assert card.calibration == CALIBRATION
+    assert card.calibration_images == ("a1", "b2")
     assert (card.threshold, card.threshold_from) == (0.4, "calibration")
     assert set(card.files) == {CARD, WEIGHTS, "model.onnx"}
     assert (model / WEIGHTS).stat().st_mtime_ns == weights
@@ -281,7 +283,7 @@ def test_a_calibration_is_written_into_the_card_alone(model: Path) -> None:
 
 
 def test_a_calibration_of_another_threshold(model: Path) -> None:
-    write_calibration(model, CALIBRATION)
+    write_calibration(model, CALIBRATION, [])
     edit(model, lambda tree: tree.update(threshold=0.3), True)
     with pytest.raises(ModelError, match=r"threshold is 0\.3, but calibration\.threshold is 0\.4"):
         read_model(model)

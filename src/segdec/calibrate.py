@@ -69,7 +69,7 @@ def calibrate(
     items = _score(predictor, samples, lambda n, of: tell(of + n, 2 * of))
     point = choose_thresholds(items, wish)
     calibration = _record(point, wish, samples, check, disjoint=seen is not None)
-    write_calibration(model, calibration)
+    write_calibration(model, calibration, check.image_hashes.values())
     return calibration
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from segdec.config import DataConfig
-from segdec.data import check_files, open_dataset
+from segdec.data import FileCheck, check_files, open_dataset
 from segdec.data.published import KOLEKTOR_EXCLUDED
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
@@ -26,10 +26,10 @@ class Judged:
         Part or fold -> SHA-256 (hexadecimal) of its usable samples, as `segdec.data.FileCheck` has it; empty
         where that was not looked at.
     calibrated_on
-        The parts whose hash is that of the data which their model's thresholds were calibrated on.
+        Names of the images that took part in the calibration of the model they judge, be it under another
+        name. A model that does not say which did knows its calibration data as a whole.
     trained_on
-        Names of the images that took part in the training of the model they judge, be it under another name;
-        None where a model does not say which images did.
+        The same for the training; None where a model does not say which images did.
     """
 
     data_hashes: dict[str, str] = field(default_factory=dict)
@@ -45,16 +45,15 @@ class Judged:
         []
         """
         lines = []
-        if self.calibrated_on:
-            some = "" if len(self.calibrated_on) == len(self.data_hashes) else " of some folds"
-            lines.append(
-                f"The thresholds{some} were calibrated on these very data: escapes and overkill are as low as"
-                " they were chosen to be. Judge the model by other data."
-            )
-        if self.trained_on:
-            first, count = self.trained_on[0], len(self.trained_on)
-            which = f"{first} took" if count == 1 else f"{count} of these images ({first} is the first) took"
-            lines.append(f"{which} part in the model's training: the figures are too good. Leave them out.")
+        chosen = "escapes and overkill are as low as they were chosen to be"
+        for names, what in (
+            (self.calibrated_on, f"calibration of the thresholds: {chosen}"),
+            (self.trained_on or (), "model's training: the figures are too good"),
+        ):
+            if names:
+                first, count = names[0], len(names)
+                which = first if count == 1 else f"{count} of these images ({first} is the first)"
+                lines.append(f"{which} took part in the {what}. Leave them out.")
         return lines
 
     def merged(self, other: Judged) -> Judged:
@@ -147,6 +146,13 @@ def look_at_judged(
     card, _ = read_model(model)
     check = check_files(samples, progress=watch)
     seen = read_hashes(model)
-    known = card.calibration is not None and card.calibration.data_hash == check.data_hash
-    names = [name for name, value in check.image_hashes.items() if value in (seen or ())]
-    return Judged({part: check.data_hash}, (part,) if known else (), None if seen is None else tuple(names))
+    if card.calibration_images is not None:
+        calibrated = _known(check, frozenset(card.calibration_images))
+    else:  # calibrated before such a list was kept, or not at all
+        whole = card.calibration is not None and card.calibration.data_hash == check.data_hash
+        calibrated = tuple(check.image_hashes) if whole else ()
+    return Judged({part: check.data_hash}, calibrated, None if seen is None else _known(check, seen))
+
+
+def _known(check: FileCheck, hashes: frozenset[str]) -> tuple[str, ...]:
+    return tuple(name for name, value in check.image_hashes.items() if value in hashes)

@@ -92,6 +92,9 @@ class ModelCard(_Frozen):
     """A value of the score map at or above it belongs to a region."""
     calibration: Calibration | None = None
     """None where the threshold comes from elsewhere; the file then has no such entry."""
+    calibration_images: tuple[str, ...] | None = None
+    """SHA-256 of the image files that calibrated it, hexadecimal; None where that is not known, and the file
+    then has no such entry."""
     trained: Trained
     versions: dict[str, str]
     """Library -> version that wrote the model."""

@@ -122,8 +122,10 @@ def read_model(folder: Path) -> tuple[ModelCard, dict[str, NDArray[np.float32]]]
     return card, weights
 
 
-def write_calibration(folder: Path, calibration: Calibration) -> None:
+def write_calibration(folder: Path, calibration: Calibration, images: Iterable[str]) -> None:
     """Give a model its calibration and the threshold in it; the other files stay as they are.
+
+    The hashes of the images stand in model.json, too: two files could not be replaced at once.
 
     Parameters
     ----------
@@ -131,6 +133,8 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
         A model folder, or a run folder that holds one.
     calibration
         It replaces one of before.
+    images
+        SHA-256 of the image files that it was made on, hexadecimal.
 
     Raises
     ------
@@ -142,6 +146,7 @@ def write_calibration(folder: Path, calibration: Calibration) -> None:
     card, _ = read_model(folder)
     changes = {
         "threshold": calibration.threshold, "threshold_from": "calibration", "calibration": calibration,
+        "calibration_images": tuple(sorted(set(images))),
     }  # fmt: skip
     files = {name: value for name, value in card.files.items() if name != CARD}
     atomic_write(model_folder(folder) / CARD, _seal(card.model_copy(update=changes), files).encode())
@@ -234,7 +239,8 @@ def _seal(card: ModelCard, files: dict[str, str]) -> str:
 
 def _tree(card: ModelCard) -> dict[str, Any]:
     """Return what the file holds; what came after format 1 only where it differs from what was before."""
-    left_out: dict[str, Any] = {name: True for name in ("calibration", "tile") if getattr(card, name) is None}
+    later = ("calibration", "calibration_images", "tile")
+    left_out: dict[str, Any] = {name: True for name in later if getattr(card, name) is None}
     before = {"norm": "image", "context_form": "full"}
     left_out["network"] = {name for name, value in before.items() if getattr(card.network, name) == value}
     return card.model_dump(mode="json", exclude=left_out)
