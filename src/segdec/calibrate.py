@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
+from segdec.certificate import in_8_bits, read_certificate
 from segdec.data import FileCheck, check_files
-from segdec.errors import DataError, ImageError
+from segdec.errors import DataError, ImageError, ModelError
 from segdec.items import Items, score_items
 from segdec.judged import samples_to_judge
 from segdec.model_card import Calibration
-from segdec.model_io import read_hashes, write_calibration
+from segdec.model_io import model_folder, read_hashes, write_calibration
 from segdec.operating_point import OperatingPoint, Wish, choose_thresholds, refuse_one_class
 from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.types import Sample
@@ -71,6 +72,39 @@ def calibrate(
     calibration = _record(point, wish, samples, check, disjoint=seen is not None)
     write_calibration(model, calibration, check.image_hashes.values())
     return calibration
+
+
+def refused_exports(model: Path, calibration: Calibration) -> tuple[str, ...]:
+    """Name what a model has to be exported to anew, as its exports were certified at other thresholds.
+
+    Parameters
+    ----------
+    model
+        A run folder, or a model folder.
+    calibration
+        Its own.
+
+    Returns
+    -------
+    tuple of str
+        Targets of `segdec export --to`; empty where every certified export may still be used.
+
+    Raises
+    ------
+    ModelError
+        If there is no model.
+    """
+    folder = model_folder(model)
+    try:
+        found = read_certificate(folder)
+    except ModelError:
+        return ()  # damaged: it has certified nothing
+    now = (calibration.threshold, calibration.review_threshold)
+    if found is None or (found.threshold, found.review_threshold) == now:
+        return ()
+    passed = [check for check in found.checks if check.passed]
+    eight = ("int8",) if any(in_8_bits(check.precision) for check in passed) else ()
+    return (*sorted({check.backend for check in passed}), *eight)
 
 
 def _refuse_left_out(excluded: dict[str, str]) -> None:

@@ -14,6 +14,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from segdec.errors import ModelError
 from segdec.files import atomic_write
+from segdec.model_card import Calibration
 
 CERTIFICATE = "certificate.json"
 FORMAT_VERSION = 1
@@ -147,6 +148,8 @@ class Certificate(_Frozen):
     """SHA-256 of weights.safetensors."""
     threshold: float
     review_threshold: float | None
+    calibration: Calibration | None = None
+    """What chose these thresholds, and what it promises; None where no calibration did, or nothing says."""
     checks: tuple[Check, ...]
 
 

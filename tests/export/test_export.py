@@ -49,6 +49,12 @@ def call(monkeypatch: pytest.MonkeyPatch, *arguments: object) -> int:
     return int(ended.value.code or 0)
 
 
+def calibrate(run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
+    capsys.readouterr()
+    assert call(monkeypatch, "calibrate", run, "--max-escape", 0.6, "--confidence", 0.5) == 0
+    return capsys.readouterr().out
+
+
 def images_of(run: Path) -> list[Path]:
     return [sample.image for sample in open_run(run).split.test]
 
@@ -213,6 +219,29 @@ def test_other_thresholds_need_another_certificate(run: Path) -> None:
     certificate = read_certificate(run / "model")
     reason = backends.refusal(run / "model", changed, certificate, certificate.checks[0])
     assert "was certified at other thresholds" in reason
+
+
+def test_the_calibration_is_part_of_the_certificate(run: Path, monkeypatch, capsys) -> None:
+    said = calibrate(run, capsys, monkeypatch)
+    assert f"certify them anew with: segdec export {run} --to onnx openvino int8" in said
+    with pytest.raises(ModelError, match="was certified at other thresholds"):
+        Predictor(run, backend="onnx", precision="fp32")
+    assert read_certificate(run / "model").calibration is None
+    export(run, ["onnx"], context="direct")
+    card, _ = read_model(run)
+    assert card.calibration is not None
+    assert read_certificate(run / "model").calibration == card.calibration
+    assert Predictor(run, backend="onnx", precision="fp32").threshold == card.calibration.threshold
+    assert "certify them anew" not in calibrate(run, capsys, monkeypatch)
+
+
+def test_a_certificate_from_before_calibrations_were_part_of_it(run: Path) -> None:
+    path = run / "model" / CERTIFICATE
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    assert tree.pop("calibration") is None
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    assert read_certificate(run / "model").calibration is None
+    assert Predictor(run, backend="onnx").backend.name == "onnx"
 
 
 @pytest.mark.parametrize(

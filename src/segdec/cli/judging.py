@@ -78,6 +78,7 @@ def calibrate(
 ) -> None:
     """Choose the model's threshold by what it may let pass, throw away or cost."""
     from segdec.calibrate import calibrate as choose
+    from segdec.calibrate import refused_exports
     from segdec.operating_point import Wish
 
     wish = Wish(max_escape, max_overkill, confidence, cost_escape, cost_overkill, defect_rate, review_budget)
@@ -85,3 +86,10 @@ def calibrate(
         calibration = choose(model, data, wish, tell)
     show(calibration_lines(calibration))
     out.print(f"Written to the model in {model}. Judge it on other data than these.", markup=False)
+    targets = " ".join(refused_exports(model, calibration))
+    if targets:
+        out.print(
+            "Its exports were certified at other thresholds and are refused from now on; certify them anew"
+            f" with: segdec export {model} --to {targets}",
+            markup=False,
+        )

@@ -336,6 +336,7 @@ def _merge(
         weights=card.files[WEIGHTS],
         threshold=threshold,
         review_threshold=review,
+        calibration=card.calibration,
         checks=(*kept, *checks),
     )
 
