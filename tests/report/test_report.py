@@ -176,6 +176,19 @@ def test_parts_of_several_images_are_counted_as_parts(judge):
     assert "the part is caught by another image" in page.text
 
 
+def test_several_images_of_a_part_have_no_intervals_by_image(judge, images):
+    alone = to_html(judge(images))
+    parts = to_html(judge(images, groups=[str(number // 2) for number in range(len(images))]))
+
+    for html, independent in ((alone, True), (parts, False)):
+        (figure,) = re.findall(r"<figure><h3>Probability of detection.*?</figure>", html, re.DOTALL)
+        assert ('class="whisker' in figure) is independent
+        assert ('class="band' in figure) is independent
+        assert ("95 %" in figure) is independent
+        assert ("not independent, so there are no intervals" in figure) is not independent
+        assert "90 % of defects of" in figure
+
+
 def test_review_is_neither_a_miss_nor_a_catch(judge):
     images = {"a": (True, 0.4, 30), "b": (True, 0.1, 30), "c": (False, 0.4, 0), "d": (False, 0.9, 0)}
     evaluation = judge(images, review_threshold=0.3)

@@ -194,7 +194,9 @@ def roc(evaluation: Evaluation) -> str:
 
 
 def detection(evaluation: Evaluation) -> str:
-    """Show the probability of detection against the size of the defect.
+    """Show the probability of detection against the size of the defect, by image.
+
+    Intervals take images for independent, and are left out where several show one part.
 
     Parameters
     ----------
@@ -218,25 +220,30 @@ def detection(evaluation: Evaluation) -> str:
     pod, reason = fit_pod(areas, hits, misses)
     axis = Axis("area of the image's largest defect, pixels", areas.min() / 1.3, areas.max() * 1.3, "log")
     chart = Chart(title, axis, Axis("found", 0, 1, percent=True))
+    independent = item_word(evaluation) == "image"
     if pod is not None:
-        grid = np.geomspace(axis.low, axis.high, 80)
-        middle, low, high = pod.at(grid)
-        chart.band(grid, low, high, "ink")
-        chart.line(grid, middle, "ink")
-        texts = [
-            f"{size:.3g} pixels\nfound {percent(p)}\n95 % interval {percent(a)} to {percent(b)}"
-            for size, p, a, b in zip(grid, middle, low, high, strict=True)
-        ]
-        chart.spots(grid, middle, texts)
+        _draw_curve(chart, pod, np.geomspace(axis.low, axis.high, 80), independent)
     kept = thinned(len(sizes))
     chart.dots(*_marks(areas[kept], hits[kept] > 0, 1.0), "good", 3)
     chart.dots(*_marks(areas[kept], misses[kept] > 0, 0.0), "defect", 3)
-    _draw_classes(chart, areas, hits, misses)
-    told = _sizes_found(pod) if pod is not None else f"<p>The curve is {undefined(reason or '')}</p>"
+    _draw_classes(chart, areas, hits, misses, independent)
+    told = (
+        _sizes_found(pod, independent)
+        if pod is not None
+        else f"<p>The curve is {undefined(reason or '')}</p>"
+    )
+    if independent:
+        classes = "Bars: shares of classes of size with 95 % interval."
+        line = " Line: logistic fit with its pointwise 95 % interval."
+    else:
+        classes = (
+            "Images of one part are not independent, so there are no intervals. Dark points: shares of"
+            " classes of size."
+        )
+        line = " Line: logistic fit."
     caption = (
         f"{key('good', 'found')}{key('defect', 'missed')}Each defective image counts once, by its largest"
-        " defect; it is found if it is called defective. Bars: shares of classes of size with 95 % interval."
-        + (" Line: logistic fit with its pointwise 95 % interval." if pod is not None else "")
+        f" defect; it is found if it is called defective. {classes}{line if pod is not None else ''}"
     )
     return figure(title, chart.svg() + told, caption)
 
@@ -320,8 +327,26 @@ def _marks(
     return sizes[there], np.full(int(there.sum()), height)
 
 
+def _draw_curve(chart: Chart, pod: Pod, grid: NDArray[np.float64], independent: bool) -> None:
+    """Draw a fit at sizes, each (K,); its interval only if the images are independent."""
+    middle, low, high = pod.at(grid)
+    texts = [f"{size:.3g} pixels\nfound {percent(p)}" for size, p in zip(grid, middle, strict=True)]
+    if independent:
+        chart.band(grid, low, high, "ink")
+        texts = [
+            f"{text}\n95 % interval {percent(a)} to {percent(b)}"
+            for text, a, b in zip(texts, low, high, strict=True)
+        ]
+    chart.line(grid, middle, "ink")
+    chart.spots(grid, middle, texts)
+
+
 def _draw_classes(
-    chart: Chart, sizes: NDArray[np.float64], hits: NDArray[np.int64], misses: NDArray[np.int64]
+    chart: Chart,
+    sizes: NDArray[np.float64],
+    hits: NDArray[np.int64],
+    misses: NDArray[np.int64],
+    independent: bool,
 ) -> None:
     """Draw the share found in up to six classes of about as many images each."""
     total = np.cumsum(hits + misses)
@@ -331,15 +356,18 @@ def _draw_classes(
         inside = classes == each
         count, of = int(hits[inside].sum()), int((hits + misses)[inside].sum())
         place = float(np.exp(np.average(np.log(sizes[inside]), weights=(hits + misses)[inside])))
-        chart.whiskers([place], *_ends(np.array([count]), of), "ink")
+        if independent:
+            chart.whiskers([place], *_ends(np.array([count]), of), "ink")
         chart.dots([place], [count / of], "ink", 3.5)
 
 
-def _sizes_found(pod: Pod) -> str:
+def _sizes_found(pod: Pod, independent: bool) -> str:
     typical, safe = pod.size_at(0.9), pod.safe_size_at(0.9)
     if typical is None:
         return "<p>Larger defects are not found more often here, so no size can be named.</p>"
     text = f"90 % of defects of {plural(round(typical), 'pixel')} are found"
+    if not independent:
+        return f"<p>{text}; how sure that is, images of one part cannot show.</p>"
     if safe is None:
         return f"<p>{text}; from which size on that is sure, these data do not show.</p>"
     return f"<p>{text}; at 95 % confidence, from {plural(math.ceil(safe), 'pixel')} on (a90/95).</p>"
