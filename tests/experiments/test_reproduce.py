@@ -3,6 +3,7 @@
 import csv
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -98,6 +99,48 @@ def test_rows_of_the_same_experiment_are_planned_once(tmp_path, data):
 def test_how_a_run_is_computed_makes_no_row_of_its_own(tmp_path, data):
     (job,) = jobs_in(tmp_path, data, folds=("1",), settings=("data.workers=0", "train.compile=true"))
     assert job.folder == tmp_path / "dagm" / "full" / "class1-seed0"
+
+
+def test_of_a_setting_given_twice_the_last_names_the_folder(tmp_path, data):
+    both = ("train.epochs=5", "train.epochs=6")
+    found = {}
+    for settings in (both, both[::-1]):
+        (job,) = jobs_in(tmp_path, data, folds=("1",), settings=settings)
+        found[job.folder.parent.name] = job.config.train.epochs
+    assert found == {"full+epochs=6": 6, "full+epochs=5": 5}
+
+
+def test_other_settings_have_another_name():
+    values = [
+        '[["a b","c"]]',
+        '[["ab","c"]]',
+        '[["ab"],["c"]]',
+        '["ab", "c"]',
+        "1e+30",
+        "1e-30",
+        "a/b",
+        "a-b",
+    ]
+    names = [variant_name([f"data.together={value}"]) for value in values]
+    assert len(set(names)) == len(values)
+    assert all(re.fullmatch(r"\+together=[\w.-]+", name) for name in names)
+
+
+@pytest.mark.parametrize(
+    ("setting", "name"),
+    [
+        ("data.image_size=[704, 256]", "+image_size=704x256"),
+        ("data.image_size=[704,256]", "+image_size=704x256"),
+        ("train.learning_rate=0.1", "+learning_rate=0.1"),
+        ("train.learning_rate=1e-4", "+learning_rate=1e-4"),
+        ("loss.balance=two-stage", "+balance=two-stage"),
+        ('loss.balance="none"', "+balance=none"),
+        ("data.setting=33_5", "+setting=33_5"),
+        ("train.batch_size=2", "+batch_size=2"),
+    ],
+)
+def test_a_value_that_a_file_name_can_hold_names_the_folder_as_ever(setting, name):
+    assert variant_name([setting]) == name
 
 
 def test_many_settings_still_make_a_file_name():

@@ -24,6 +24,8 @@ MACHINE_SETTINGS = (
 """Settings that say how a run is computed, not what: they make no row of its own."""
 
 _LONGEST_NAME = 120
+_PLAIN = re.compile(r"""(["']?)[\w.-]*\1|\[[\d.,\s-]*\]""")
+"""A value that a file name can hold in full: a word, a number, a list of numbers."""
 
 DONE, FAILED = "done.json", "failed.json"
 """Files of a run folder that say that nothing is left to be done."""
@@ -152,9 +154,7 @@ def _job(
     config = load_config(row.data, (*own, *given))
     if config.train.seed != seed:
         raise ConfigError("seeds are given by --seeds, not by --set train.seed")
-    variant = variant_name(
-        sorted(setting for setting in given if setting.partition("=")[0] not in MACHINE_SETTINGS)
-    )
+    variant = variant_name(changes(given))
     folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
     after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
     words = f"segdec reproduce {table} --data DIR --rows {row.name}"
@@ -231,18 +231,41 @@ def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
     return tuple(row for row in table.rows if row.name in wanted)
 
 
+def changes(settings: Sequence[str]) -> tuple[str, ...]:
+    """Return the settings that change what is computed.
+
+    Parameters
+    ----------
+    settings
+        As given, each ``section.key=value``.
+
+    Returns
+    -------
+    tuple of str
+        Sorted; of a key that was given twice the last value, which is the one that counts.
+
+    Examples
+    --------
+    >>> changes(["train.epochs=5", "data.workers=0", "train.epochs=6"])
+    ('train.epochs=6',)
+    """
+    values = {key.strip(): value.strip() for key, _, value in (each.partition("=") for each in settings)}
+    return tuple(sorted(f"{key}={value}" for key, value in values.items() if key not in MACHINE_SETTINGS))
+
+
 def variant_name(settings: Sequence[str]) -> str:
     """Return what settings add to the name of a row.
 
     Parameters
     ----------
     settings
-        Those that change what is computed.
+        From `changes`.
 
     Returns
     -------
     str
-        Fit for a file name; of very many settings only their number and a hash.
+        Fit for a file name, and another one for other settings: a value that a file name cannot hold gets a
+        hash, and of very many settings there are only their number and a hash.
 
     Examples
     --------
@@ -253,11 +276,14 @@ def variant_name(settings: Sequence[str]) -> str:
     for setting in settings:
         key, _, value = setting.partition("=")
         plain = re.sub(r"[\[\]\s\"']", "", value).replace(",", "x")
-        words.append("+" + key.rpartition(".")[2] + "=" + re.sub(r"[^\w.=-]", "-", plain))
+        word = "+" + key.rpartition(".")[2] + "=" + re.sub(r"[^\w.=-]", "-", plain)
+        words.append(word if _PLAIN.fullmatch(value) else f"{word}-{_hash(value)[:8]}")
     name = "".join(words)
-    if len(name) <= _LONGEST_NAME:
-        return name
-    return f"+{len(settings)}-settings-{hashlib.sha256(name.encode()).hexdigest()[:12]}"
+    return name if len(name) <= _LONGEST_NAME else f"+{len(settings)}-settings-{_hash(name)[:12]}"
+
+
+def _hash(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _choose_folds(row: Row, wanted: Sequence[str], rows: Sequence[Row]) -> list[str]:
