@@ -160,8 +160,15 @@ def test_what_cannot_be_planned_is_said(tmp_path, data):
         jobs_in(tmp_path, tmp_path)
     with pytest.raises(DataError, match="no data given"):
         plan(TABLE, [], tmp_path)
-    with pytest.raises(ConfigError, match="--seeds"):
-        jobs_in(tmp_path, data, settings=("train.seed=4",))
+
+
+@pytest.mark.parametrize(
+    ("setting", "option"),
+    [("train.seed=4", "--seeds"), ("data.fold=1", "--folds"), ("data.splits=mine.json", "--splits")],
+)
+def test_what_an_option_says_is_not_set(tmp_path, data, setting, option):
+    with pytest.raises(ConfigError, match=f"use {option} instead"):
+        jobs_in(tmp_path, data, settings=(setting,))
 
 
 def test_rows_without_data_are_left_out_of_a_table_over_several_sets(tmp_path, data):

@@ -23,6 +23,9 @@ MACHINE_SETTINGS = (
 )
 """Settings that say how a run is computed, not what: they make no row of its own."""
 
+_OPTIONS = {"train.seed": "--seeds", "data.fold": "--folds", "data.splits": "--splits"}
+"""Settings that a training gets from an option of its own: by --set every training would get the same."""
+
 _LONGEST_NAME = 120
 _PLAIN = re.compile(r"""(["']?)[\w.-]*\1|\[[\d.,\s-]*\]""")
 """A value that a file name can hold in full: a word, a number, a list of numbers."""
@@ -120,6 +123,10 @@ def plan(
     DataError
         If a folder is no data set of this table, or the splits are missing.
     """
+    for setting in settings:
+        key = setting.partition("=")[0].strip()
+        if key in _OPTIONS:
+            raise ConfigError(f"--set {key} would be the same in every training; use {_OPTIONS[key]} instead")
     folders = find_data(table, data)
     chosen = [row for row in choose_rows(table, rows) if row.data in folders]
     if not chosen:
@@ -152,8 +159,6 @@ def _job(
 ) -> Job:
     own, given = settings
     config = load_config(row.data, (*own, *given))
-    if config.train.seed != seed:
-        raise ConfigError("seeds are given by --seeds, not by --set train.seed")
     variant = variant_name(changes(given))
     folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
     after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
