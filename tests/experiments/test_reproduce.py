@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import re
+import shlex
 import signal
 import subprocess
 import sys
@@ -87,7 +88,7 @@ def test_every_row_fold_and_seed_is_one_readable_folder(tmp_path, data):
     assert [job.config.train.seed for job in jobs] == [3, 3, 5, 5]
     assert [job.data.name for job in jobs] == ["Class1", "Class2"] * 2
     assert jobs[0].command == (
-        "segdec reproduce dagm --data DIR --rows all-classes --folds class1 --seeds 3 --set 'train.epochs=5'"
+        "segdec reproduce dagm --data DIR --rows all-classes --folds class1 --seeds 3 --set train.epochs=5"
     )
 
 
@@ -177,11 +178,35 @@ def test_rows_without_data_are_left_out_of_a_table_over_several_sets(tmp_path, d
     assert len(jobs) == 8, "the runs of the cumulative ablation's last row are those of no-sampling"
 
 
-def test_kolektors_folds_are_looked_for_beside_the_data(tmp_path):
+@pytest.fixture
+def kolektor(tmp_path) -> Path:
+    """A folder that is taken for KolektorSDD."""
     folder = tmp_path / "KolektorSDD"
     (folder / "kos01").mkdir(parents=True)
     (folder / "kos01" / "Part0.jpg").touch()
-    table = find_table("kolektor")
+    return folder
+
+
+def test_the_recorded_command_plans_the_same_run_again(tmp_path, kolektor):
+    table, splits = find_table("kolektor"), tmp_path / "my splits.json"
+    splits.write_text("{}")
+    settings = ("data.together=[['kos01','kos26']]", "data.image_size=[704, 256]")
+    (job,) = plan(table, [str(kolektor)], tmp_path, (3,), ("33",), ("1",), settings, splits)
+    words = shlex.split(job.command)
+    assert words[:5] == ["segdec", "reproduce", "kolektor", "--data", "DIR"]
+    pairs = list(zip(words[5::2], words[6::2], strict=True))
+    assert pairs == [
+        ("--rows", "33"),
+        ("--folds", "fold1"),
+        ("--seeds", "3"),
+        ("--splits", "my splits.json"),
+        ("--set", settings[0]),
+        ("--set", settings[1]),
+    ]
+
+
+def test_kolektors_folds_are_looked_for_beside_the_data(tmp_path, kolektor):
+    folder, table = kolektor, find_table("kolektor")
     with pytest.raises(DataError, match="by --splits"):
         plan(table, [str(folder)], tmp_path / "out")
     (tmp_path / "splits.json").write_text("{}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+import shlex
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,7 +56,7 @@ class Job:
     config
         In full, but for what the data decide.
     command
-        What measures it again.
+        What measures it again, but for where the data lie.
     after
         Folder of the run that chooses the masks of this one; None where nobody has to.
     """
@@ -141,7 +142,8 @@ def plan(
                 place, fold_settings = _place(root, fold)
                 before = (*row.settings, *own, *fold_settings, f"train.seed={seed}")
                 previous = next((one for one in chosen if one.name == row.after), None)
-                job = _job(row, previous, fold, seed, place, out, (before, settings), table.name)
+                command = _command(table, row, fold, seed, settings, splits)
+                job = _job(row, previous, fold, seed, place, out, (before, settings), command)
                 # rows that are the same experiment share their runs: the first stands for all
                 jobs.setdefault(job.folder, job)
     return list(jobs.values())
@@ -155,16 +157,24 @@ def _job(
     data: Path,
     out: Path,
     settings: tuple[Sequence[str], Sequence[str]],
-    table: str,
+    command: str,
 ) -> Job:
     own, given = settings
     config = load_config(row.data, (*own, *given))
     variant = variant_name(changes(given))
     folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
     after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
-    words = f"segdec reproduce {table} --data DIR --rows {row.name}"
-    command = " ".join([f"{words} --folds {fold} --seeds {seed}", *(f"--set '{one}'" for one in given)])
     return Job(row, variant, fold, seed, data, folder, config, command, after)
+
+
+def _command(
+    table: Table, row: Row, fold: str, seed: int, settings: Sequence[str], splits: Path | None
+) -> str:
+    """Return what measures a run again; of the splits file only the name, as it lies elsewhere there."""
+    words = ["segdec", "reproduce", table.name, "--data", "DIR", "--rows", row.name]
+    words += ["--folds", fold, "--seeds", str(seed)]
+    words += ["--splits", splits.name] if splits is not None and row.data == "kolektor" else []
+    return shlex.join([*words, *(word for setting in settings for word in ("--set", setting))])
 
 
 def _is_settled(folder: Path) -> bool:
