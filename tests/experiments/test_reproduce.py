@@ -5,6 +5,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -22,7 +23,7 @@ from segdec.errors import ConfigError, DataError, OutputError
 from segdec.evaluate import evaluate_run, join_folds
 from segdec.experiments import find_table, plan, reproduce, write_report
 from segdec.experiments.jobs import variant_name
-from segdec.experiments.lines import Line, race, summarise
+from segdec.experiments.lines import Line, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes
 from segdec.experiments.report import to_markdown
 from segdec.experiments.work import work
@@ -378,6 +379,31 @@ def test_a_shorter_run_is_named_apart(finished):
     assert "- as the recipe says, not run: `segdec reproduce dagm --data DIR`\n" in below
 
 
+def test_very_many_settings_are_named_in_full(finished):
+    text = (finished / "dagm.md").read_text()
+    heading = next(line for line in text.splitlines() if line.startswith("## With"))
+    assert all(setting in heading for setting in SHORT if not setting.startswith("data.workers"))
+
+
+def test_a_run_that_did_not_write_down_its_settings_has_a_heading_as_ever(finished, tmp_path):
+    shutil.copytree(finished, tmp_path, dirs_exist_ok=True)
+    for path in tmp_path.glob("*/*/*/done.json"):
+        record = json.loads(path.read_text())
+        assert record.pop("settings")
+        path.write_text(json.dumps(record))
+    write_report(TABLE, tmp_path)
+    assert "\n## With 7-settings-" in (tmp_path / "dagm.md").read_text()
+
+
+def test_pictures_name_what_was_changed(finished):
+    row = TABLE.rows[0]
+    short, long = Line(row, "+epochs=5"), Line(row, "+9-settings-abc", "train.epochs=5, data.dilation=7")
+    assert short.named("class1", shared_changes([short, long])) == "class1: epochs=5"
+    assert long.named("class1", shared_changes([short, long])) == "class1: train.epochs=5, data.dilation=7"
+    assert long.named("class1", shared_changes([long, long])) == "class1"
+    assert Line(row, "").named("class1", shared_changes([Line(row, "")])) == "class1"
+
+
 def test_what_is_missing_is_listed_with_the_command_that_runs_it():
     lines = [Line(row, "", failed=int(row.name != "class3")) for row in TABLE.rows]
     text = to_markdown(TABLE, lines)
@@ -386,8 +412,6 @@ def test_what_is_missing_is_listed_with_the_command_that_runs_it():
 
 
 def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, tmp_path):
-    import shutil
-
     for seed in (0, 1):
         for job in jobs_in(finished, data, seeds=(seed,)):
             shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
@@ -396,8 +420,6 @@ def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, 
 
 
 def test_a_seed_without_all_folds_is_counted_but_not_averaged(finished, data, tmp_path):
-    import shutil
-
     for job in [*jobs_in(finished, data), *jobs_in(finished, data, seeds=(1,), folds=("1",))]:
         shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
     lines = summarise(TABLE, find_outcomes(TABLE, tmp_path), tmp_path)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from segdec.experiments.lines import Line, settings_text, shared_variant
+from segdec.experiments.lines import Line, shared_changes
 from segdec.plots import Point, draw_trends
 
 
@@ -80,16 +80,16 @@ def draw(curves: Sequence[Curve], title: str) -> bytes:
     MissingExtraError
         Without matplotlib.
     """
-    shared = shared_variant(line for curve in curves for line, _ in curve.points)
+    shared = shared_changes(line for curve in curves for line, _ in curve.points)
     points = {
-        curve.name + curve.variant.removeprefix(shared): [
+        curve.points[0][0].named(curve.name, shared): [
             Point(masks, line.ap.mean, line.ap.deviation or 0.0)
             for line, masks in curve.points
             if line.ap.mean is not None
         ]
         for curve in curves
     }
-    return draw_trends(points, title, settings_text(shared), "masks", "AP in per cent")
+    return draw_trends(points, title, shared, "masks", "AP in per cent")
 
 
 def to_curve_csv(curves: Sequence[Curve]) -> str:

@@ -43,8 +43,8 @@ class Job:
     ----------
     row
         Of the table.
-    variant
-        What ``--set`` changes in every row, as part of a file name; empty for the row as it is.
+    settings
+        What ``--set`` changes in every row, as `changes` gives it; none for the row as it is.
     fold
         One of the row's folds.
     seed
@@ -62,7 +62,7 @@ class Job:
     """
 
     row: Row
-    variant: str
+    settings: tuple[str, ...]
     fold: str
     seed: int
     data: Path
@@ -70,6 +70,11 @@ class Job:
     config: Config
     command: str
     after: Path | None = None
+
+    @property
+    def variant(self) -> str:
+        """The settings, as part of a file name."""
+        return variant_name(self.settings)
 
     @property
     def settled(self) -> bool:
@@ -133,38 +138,59 @@ def plan(
     if not chosen:
         needed = ", ".join(dict.fromkeys(row.data for row in choose_rows(table, rows)))
         raise DataError(f"these rows need other data; name a folder of {needed} by --data")
+    changed = changes(settings)
     jobs: dict[Path, Job] = {}
     for seed in seeds:
         for row in chosen:
             root = folders[row.data]
             own = (f"data.splits={_toml(_splits(root, splits))}",) if row.data == "kolektor" else ()
+            previous = next((one for one in chosen if one.name == row.after), None)
             for fold in _choose_folds(row, folds, chosen):
-                place, fold_settings = _place(root, fold)
-                before = (*row.settings, *own, *fold_settings, f"train.seed={seed}")
-                previous = next((one for one in chosen if one.name == row.after), None)
-                command = _command(table, row, fold, seed, settings, splits)
-                job = _job(row, previous, fold, seed, place, out, (before, settings), command)
+                job = Job(
+                    row,
+                    changed,
+                    fold,
+                    seed,
+                    _place(root, fold),
+                    _folder(out, row, changed, fold, seed),
+                    configure(row, fold, seed, (*own, *settings)),
+                    _command(table, row, fold, seed, settings, splits),
+                    None if previous is None else _folder(out, previous, changed, fold, seed),
+                )
                 # rows that are the same experiment share their runs: the first stands for all
                 jobs.setdefault(job.folder, job)
     return list(jobs.values())
 
 
-def _job(
-    row: Row,
-    previous: Row | None,
-    fold: str,
-    seed: int,
-    data: Path,
-    out: Path,
-    settings: tuple[Sequence[str], Sequence[str]],
-    command: str,
-) -> Job:
-    own, given = settings
-    config = load_config(row.data, (*own, *given))
-    variant = variant_name(changes(given))
-    folder = out / (row.folder + variant) / f"{fold}-seed{seed}"
-    after = out / (previous.folder + variant) / f"{fold}-seed{seed}" if previous is not None else None
-    return Job(row, variant, fold, seed, data, folder, config, command, after)
+def configure(row: Row, fold: str, seed: int, settings: Sequence[str]) -> Config:
+    """Return the configuration of one training of a row.
+
+    Parameters
+    ----------
+    row
+        Of a table.
+    fold
+        One of its folds.
+    seed
+        Of the training.
+    settings
+        Laid over the row's own.
+
+    Returns
+    -------
+    Config
+
+    Raises
+    ------
+    ConfigError
+        If a setting does not exist or cannot be.
+    """
+    folds = (f"data.fold={fold.removeprefix('fold')}",) if fold.startswith("fold") else ()
+    return load_config(row.data, (*row.settings, *folds, f"train.seed={seed}", *settings))
+
+
+def _folder(out: Path, row: Row, settings: Sequence[str], fold: str, seed: int) -> Path:
+    return out / (row.folder + variant_name(settings)) / f"{fold}-seed{seed}"
 
 
 def _command(
@@ -311,16 +337,14 @@ def _choose_folds(row: Row, wanted: Sequence[str], rows: Sequence[Row]) -> list[
     return chosen
 
 
-def _place(root: Path, fold: str) -> tuple[Path, tuple[str, ...]]:
-    """Return what one fold is trained on: a class has a folder of its own, other folds a setting."""
-    if fold.startswith("class"):
-        for path in (root, *sorted(root.glob("*"))):
-            if path.name.lower() == fold:
-                return path, ()
-        raise DataError(f"{root} holds no {fold.capitalize()}; choose those it holds by --folds")
-    if fold.startswith("fold"):
-        return root, (f"data.fold={fold.removeprefix('fold')}",)
-    return root, ()
+def _place(root: Path, fold: str) -> Path:
+    """Return what one fold is trained on: a class has a folder of its own."""
+    if not fold.startswith("class"):
+        return root
+    for path in (root, *sorted(root.glob("*"))):
+        if path.name.lower() == fold:
+            return path
+    raise DataError(f"{root} holds no {fold.capitalize()}; choose those it holds by --folds")
 
 
 def _splits(root: Path, given: Path | None) -> Path:

@@ -37,7 +37,9 @@ class Line:
     Attributes
     ----------
     row, variant
-        The row, and what ``--set`` added.
+        The row, and what ``--set`` added to its name.
+    settings
+        The same as it was given; empty for runs of an older version, which did not write it down.
     runs
         The runs that the figures come from: every seed of ``seeds`` on every fold of ``folds``.
     seeds, folds
@@ -59,6 +61,7 @@ class Line:
 
     row: Row
     variant: str
+    settings: str = ""
     runs: tuple[Outcome, ...] = ()
     seeds: tuple[int, ...] = ()
     folds: tuple[str, ...] = ()
@@ -80,33 +83,33 @@ class Line:
         """Name of the row and of what was changed."""
         return self.row.name + self.variant
 
+    @property
+    def changes(self) -> str:
+        """What ``--set`` changed, as people read it.
 
-def shared_variant(lines: Iterable[Line]) -> str:
-    """Return the variant of lines that all have the same, "" of others.
+        Examples
+        --------
+        >>> from segdec.experiments.tables import find_table
+        >>> Line(find_table("kolektor").rows[0], "+image_size=704x256+epochs=5").changes
+        'image_size=704x256, epochs=5'
+        """
+        return self.settings or self.variant.removeprefix("+").replace("+", ", ")
+
+    def named(self, name: str, shared: str) -> str:
+        """Return a name in a picture, with the changes, unless all that it shows share them."""
+        return name if self.changes == shared else f"{name}: {self.changes}"
+
+
+def shared_changes(lines: Iterable[Line]) -> str:
+    """Return the changes of lines that all have the same, "" of others.
 
     Parameters
     ----------
     lines
         Any number.
     """
-    variants = {line.variant for line in lines}
-    return variants.pop() if len(variants) == 1 else ""
-
-
-def settings_text(variant: str) -> str:
-    """Write what ``--set`` changed as people read it.
-
-    Parameters
-    ----------
-    variant
-        As `segdec.experiments.jobs.variant_name` gives it.
-
-    Examples
-    --------
-    >>> settings_text("+image_size=704x256+epochs=5")
-    'image_size=704x256, epochs=5'
-    """
-    return variant.removeprefix("+").replace("+", ", ")
+    changes = {line.changes for line in lines}
+    return changes.pop() if len(changes) == 1 else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,14 +154,16 @@ def summarise(table: Table, outcomes: Sequence[Outcome], out: Path) -> list[Line
     list of Line
     """
     groups: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    settings: dict[str, str] = defaultdict(str)
     for outcome in outcomes:
         groups[outcome.row, outcome.variant].append(outcome)
+        settings[outcome.variant] = settings[outcome.variant] or outcome.settings  # runs of old have none
     lines = []
     for row in table.rows:
         variants = sorted({variant for name, variant in groups if name == row.name} | {""})
         for variant in variants:
             rivals = groups[row.against, variant] if row.against else []
-            lines.append(_line(row, variant, groups[row.name, variant], rivals, out))
+            lines.append(_line(row, variant, settings[variant], groups[row.name, variant], rivals, out))
     return lines
 
 
@@ -214,14 +219,16 @@ def _validation_curve(run: Path) -> list[tuple[float, int, int, float]]:
     return points
 
 
-def _line(row: Row, variant: str, outcomes: list[Outcome], rivals: list[Outcome], out: Path) -> Line:
+def _line(
+    row: Row, variant: str, settings: str, outcomes: list[Outcome], rivals: list[Outcome], out: Path
+) -> Line:
     done = [outcome for outcome in outcomes if not outcome.failed]
     failed = len(outcomes) - len(done)
     by_seed: dict[int, dict[str, Outcome]] = defaultdict(dict)
     for outcome in done:
         by_seed[outcome.seed][outcome.fold] = outcome
     if not by_seed:
-        return Line(row, variant, failed=failed)
+        return Line(row, variant, settings, failed=failed)
     folds = max((tuple(found) for found in by_seed.values()), key=len)
     whole = {seed: found for seed, found in by_seed.items() if set(folds) <= set(found)}
     per_seed = [[found[fold] for fold in folds] for found in whole.values()]
@@ -230,6 +237,7 @@ def _line(row: Row, variant: str, outcomes: list[Outcome], rivals: list[Outcome]
     return Line(
         row,
         variant,
+        settings,
         runs=tuple(run for runs in per_seed for run in runs),
         seeds=tuple(whole),
         folds=folds,

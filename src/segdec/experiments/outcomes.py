@@ -51,6 +51,8 @@ class Outcome:
         Why there is no figure; empty otherwise.
     folder
         The run folder, below the folder of all results.
+    settings
+        What ``--set`` changed, as it was given; empty also where an older version did not write it down.
     """
 
     table: str
@@ -82,6 +84,7 @@ class Outcome:
     command: str = ""
     failed: str = ""
     folder: str = ""
+    settings: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -238,6 +241,7 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
             "machine": _joined(_machine(session["machine"]) for session in sessions),
             "date": meta["date"],
             "command": record["command"],
+            "settings": ", ".join(record.get("settings", ())),
             "folder": run.relative_to(out).as_posix(),
         }
         if "error" in record:

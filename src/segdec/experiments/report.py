@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from segdec.experiments.curve import draw, find_curves, to_curve_csv
-from segdec.experiments.lines import Line, Race, Spread, race, settings_text, shared_variant, summarise
+from segdec.experiments.lines import Line, Race, Spread, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
 from segdec.experiments.tables import Table
@@ -72,10 +72,10 @@ def write_report(table: Table, out: Path) -> list[Path]:
     outcomes = find_outcomes(table, out)
     lines = summarise(table, outcomes, out)
     races = race(table, outcomes, out) if table.to_same_ap else []
-    shared = shared_variant(line for line in lines if line.runs)
+    shared = shared_changes(line for line in lines if line.runs)
     intervals = [
         Interval(
-            line.row.name + line.variant.removeprefix(shared),
+            line.named(line.row.name, shared),
             line.ap.mean,
             line.ap.deviation or 0.0,
             None if line.variant else line.row.paper.ap,
@@ -89,9 +89,7 @@ def write_report(table: Table, out: Path) -> list[Path]:
         f"{table.name}.md": to_markdown(table, lines, races).encode(),
     }
     if intervals:
-        contents[f"{table.name}.png"] = draw_intervals(
-            intervals, table.title, settings_text(shared), "AP in per cent"
-        )
+        contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, shared, "AP in per cent")
     if curves := find_curves(lines, out):
         contents[f"{table.name}-curve.csv"] = to_curve_csv(curves).encode()
         contents[f"{table.name}-curve.png"] = draw(curves, table.title)
@@ -124,7 +122,7 @@ def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ())
     if not measured:
         parts.append("No run is finished yet.\n")
     for variant, group in measured.items():
-        parts.append(f"## {f'With {settings_text(variant)}' if variant else 'As the recipe says'}\n")
+        parts.append(f"## {f'With {group[0].changes}' if variant else 'As the recipe says'}\n")
         parts.append(_markdown(_FIGURES, [_figures(line) for line in group]))
         parts.append("How each row was run:\n")
         alike: dict[tuple[str, ...], list[str]] = {}

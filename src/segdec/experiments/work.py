@@ -187,6 +187,7 @@ def _record(job: Job) -> dict[str, Any]:
     return {
         "row": job.row.name,
         "variant": job.variant,
+        "settings": job.settings,
         "fold": job.fold,
         "seed": job.seed,
         "command": job.command,
