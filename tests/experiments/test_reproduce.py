@@ -18,6 +18,7 @@ import pytest
 import torch
 
 from segdec.checkpoint import load_checkpoint
+from segdec.config import dump_toml
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, OutputError
 from segdec.evaluate import evaluate_run, join_folds
@@ -26,7 +27,7 @@ from segdec.experiments.jobs import variant_name
 from segdec.experiments.lines import Line, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes
 from segdec.experiments.report import to_markdown
-from segdec.experiments.work import work
+from segdec.experiments.work import check_same, work
 
 TINY = (
     "data.image_size=[64, 64]",
@@ -300,19 +301,60 @@ def test_the_data_may_lie_elsewhere_on_the_machine_that_goes_on(tmp_path, data):
     assert job.settled
 
 
-def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, data):
-    (job,) = jobs_in(tmp_path, data, folds=("1",), settings=("train.epochs=3", *TINY))
+def settle(job, **changes) -> None:
+    """Make a job's folder look settled, but by a run of another configuration."""
+    write_run_config(job, **changes)
+    (job.folder / "done.json").write_text(json.dumps({"settings": job.settings, "command": ""}))
+
+
+def write_run_config(job, **changes) -> None:
     job.folder.mkdir(parents=True)
-    (job.folder / "config.toml").write_text('[train]\nepochs = 7\n[loss]\nbalance = "none"\n')
-    with pytest.raises(OutputError, match="holds a run with"):
+    text = dump_toml(job.config)
+    for key, value in changes.items():
+        text = re.sub(rf"^{key} = .*$", f"{key} = {value}", text, flags=re.MULTILINE)
+    (job.folder / "config.toml").write_text(text)
+
+
+def test_a_run_of_other_settings_is_not_gone_on_with(tmp_path, data):
+    (job,) = jobs_in(tmp_path, data, folds=("1",))
+    write_run_config(job, epochs=7)
+    with pytest.raises(OutputError, match=r"holds a run with train.epochs 7, where 2 is asked for"):
         work([job], lambda _: None)
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_finished_run_of_other_settings_is_not_taken_for_the_rows(tmp_path, data, processes):
+    jobs = jobs_in(tmp_path, data)
+    settle(jobs[1], epochs=7)
+    with pytest.raises(OutputError, match=r"class2-seed0 holds a run with train.epochs 7, where 2 is asked"):
+        reproduce(TABLE, jobs, tmp_path, processes)
+    assert not jobs[0].folder.exists(), "it is said before anything is trained"
+
+
+def test_a_setting_that_a_newer_version_added_is_no_difference(tmp_path, data):
+    (job,) = jobs_in(tmp_path, data, folds=("1",))
+    write_run_config(job)
+    path = job.folder / "config.toml"
+    path.write_text(
+        re.sub("^(context_form|unlabelled|norm) = .*\n", "", path.read_text(), flags=re.MULTILINE)
+    )
+    check_same(job.folder, job.config)
+
+
+def test_a_setting_that_only_the_stored_run_has_is_a_difference(tmp_path, data):
+    (job,) = jobs_in(tmp_path, data, folds=("1",))
+    write_run_config(job)
+    path = job.folder / "config.toml"
+    path.write_text(path.read_text().replace("[data]", "[data]\npositives = 5"))
+    with pytest.raises(OutputError, match=r"holds a run with data.positives 5, where None"):
+        check_same(job.folder, job.config)
 
 
 def test_what_stops_a_worker_stops_the_command(tmp_path, data):
     jobs = jobs_in(tmp_path, data, settings=("train.epochs=3", *TINY))
-    jobs[0].folder.mkdir(parents=True)
-    (jobs[0].folder / "config.toml").write_text("[train]\nepochs = 7\n")
-    with pytest.raises(OutputError, match=r"holds a run with .*, where .* is asked for"):
+    jobs[0].folder.parent.mkdir(parents=True)
+    jobs[0].folder.write_text("a file where a folder is needed")
+    with pytest.raises(OutputError, match="class1-seed0"):
         reproduce(TABLE, jobs, tmp_path, processes=2)
 
 
@@ -417,6 +459,16 @@ def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, 
             shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
     write_report(TABLE, tmp_path)
     assert (tmp_path / "dagm.csv").read_text() == (finished / "dagm.csv").read_text()
+
+
+def test_a_run_in_a_folder_of_another_name_is_not_tabulated(finished, tmp_path):
+    (home,) = (finished / "dagm").glob("full+*")
+    shutil.copytree(home, tmp_path / "dagm" / "full")
+    with pytest.raises(OutputError, match=r"class1-seed0 holds a run with data.image_size \[64, 64\], where"):
+        write_report(TABLE, tmp_path)
+    (tmp_path / "dagm" / "full").rename(tmp_path / "dagm" / "full+epochs=2")
+    with pytest.raises(OutputError, match="which its folder's name does not say"):
+        write_report(TABLE, tmp_path)
 
 
 def test_a_seed_without_all_folds_is_counted_but_not_averaged(finished, data, tmp_path):

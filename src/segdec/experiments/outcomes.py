@@ -13,10 +13,10 @@ from typing import Any
 import numpy as np
 
 from segdec.config import load_config
-from segdec.errors import ModelError, SegdecError
-from segdec.experiments.jobs import DONE, FAILED
+from segdec.errors import ModelError, OutputError, SegdecError
+from segdec.experiments.jobs import DONE, FAILED, configure, variant_name
 from segdec.experiments.tables import Row, Table
-from segdec.experiments.work import SESSIONS
+from segdec.experiments.work import SESSIONS, check_same
 from segdec.metrics import auroc, average_precision, average_precision_trapezoid, confusion
 from segdec.thresholds import best_f1_threshold
 
@@ -227,6 +227,7 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
         config = load_config(run / "config.toml")
         meta = json.loads((run / "meta.json").read_text(encoding="utf-8"))
         record = json.loads((run / (DONE if (run / DONE).exists() else FAILED)).read_text(encoding="utf-8"))
+        _check(row, variant, fold, seed, run, record)
         sessions = [json.loads(line) for line in (run / SESSIONS).read_text(encoding="utf-8").splitlines()]
         log = read_log(run)
         height, width = config.data.image_size or (0, 0)
@@ -249,10 +250,25 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
         else:
             known |= _figures(run)
         return Outcome(table.name, row.name, variant, fold, seed, **known)
+    except OutputError:
+        raise  # another configuration is no damage
     except (OSError, KeyError, ValueError, TypeError, SegdecError) as error:
         raise ModelError(
             f"the run {run} is damaged ({error}); delete its folder to have it made again, or restore it"
         ) from error
+
+
+def _check(row: Row, variant: str, fold: str, seed: int, run: Path, record: dict[str, Any]) -> None:
+    """Refuse a run that is not what its place says."""
+    settings = record.get("settings") if variant else ()
+    if settings is None:
+        return  # an older version did not write down what --set changed
+    if variant_name(settings) != variant:
+        raise OutputError(
+            f"{run} holds a run with {', '.join(settings) or 'nothing changed'}, which its folder's name does"
+            " not say; give the folder its old name, or move it away"
+        )
+    check_same(run, configure(row, fold, seed, settings))
 
 
 def _never_begun(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path, out: Path) -> Outcome:

@@ -17,7 +17,7 @@ from segdec.errors import SegdecError, TrainingError
 from segdec.experiments.jobs import Job
 from segdec.experiments.report import write_report
 from segdec.experiments.tables import Table
-from segdec.experiments.work import work
+from segdec.experiments.work import check_same, work
 from segdec.runtime import device_type, require_torch
 from segdec.train import Progress
 
@@ -61,6 +61,8 @@ def reproduce(
 
     Raises
     ------
+    OutputError
+        If a run that is there, settled or not, has another configuration than the one asked for.
     SegdecError
         If a training cannot be done.
     KeyboardInterrupt
@@ -76,6 +78,9 @@ def reproduce(
         write_report(table, out)
         count()
 
+    for job in jobs:
+        if (job.folder / "config.toml").exists():
+            check_same(job.folder, job.config)
     count()
     if processes == 1:
         work(jobs, after, watch)

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from segdec.config import load_config
+from segdec.config import Config, load_config
 from segdec.errors import ImageError, OutputError, TrainingError
 from segdec.evaluate import evaluate_predictions, write_evaluation
 from segdec.experiments.chosen import choose_masks
@@ -119,7 +119,7 @@ def _do(
 def _train(job: Job, tell: Watch) -> None:
     resume = (job.folder / "config.toml").exists()
     if resume:
-        _check_same(job)
+        check_same(job.folder, job.config)
     if resume or job.after is None:
         settings = _how(job) if resume else ()
         train(job.data, job.config, job.folder, resume=resume, settings=settings, watch=tell)
@@ -145,18 +145,31 @@ def _judge(job: Job, tell: Watch) -> None:
     write_evaluation(evaluation, job.folder)
 
 
-def _check_same(job: Job) -> None:
-    """Refuse to go on with a run of another configuration: its folder's name would lie."""
-    stored, wanted = (_what(config) for config in (load_config(job.folder / "config.toml"), job.config))
-    for key, value in wanted.items():
-        if value is not None and stored[key] != value:
+def check_same(folder: Path, wanted: Config) -> None:
+    """Refuse a run of another configuration: its folder's name would lie.
+
+    Parameters
+    ----------
+    folder
+        Of a run that has begun, by whatever version: a setting that it did not know has its default.
+    wanted
+        What the run is taken for.
+
+    Raises
+    ------
+    OutputError
+        If something else is computed.
+    """
+    stored, asked = (_what(config) for config in (load_config(folder / "config.toml"), wanted))
+    for key, value in asked.items():
+        if stored[key] != value:
             raise OutputError(
-                f"{job.folder} holds a run with {key} {stored[key]!r}, where {value!r} is asked for; it may"
+                f"{folder} holds a run with {key} {stored[key]!r}, where {value!r} is asked for; it may"
                 " come from another version: move it away, or choose another folder by --out"
             )
 
 
-def _what(config: Any) -> dict[str, Any]:
+def _what(config: Config) -> dict[str, Any]:
     """Return the settings that say what is computed; a splits file may lie elsewhere."""
     tree = config.model_dump(mode="json")
     flat = {f"{section}.{key}": value for section, keys in tree.items() for key, value in keys.items()}
