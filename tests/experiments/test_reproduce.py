@@ -16,11 +16,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from typer.testing import CliRunner
 
 from segdec.checkpoint import load_checkpoint
+from segdec.cli import app
 from segdec.config import dump_toml
 from segdec.data.synthetic import write_dagm_like
-from segdec.errors import ConfigError, DataError, OutputError
+from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.evaluate import evaluate_run, join_folds
 from segdec.experiments import find_table, plan, reproduce, write_report
 from segdec.experiments.jobs import variant_name
@@ -33,6 +35,7 @@ TINY = (
     "data.image_size=[64, 64]",
     "data.workers=0",
     "network.block_channels=[2, 2, 2]",
+    "network.block_depths=[1, 1, 1]",
     "network.context_channels=4",
     "network.context_kernel=3",
     "train.precision=fp32",
@@ -232,7 +235,8 @@ def test_two_processes_share_the_work_and_do_nothing_twice(finished, data):
 
 def test_what_is_finished_is_not_done_again(finished, data, monkeypatch):
     monkeypatch.setattr("segdec.experiments.work.train", None)
-    paths = reproduce(TABLE, jobs_in(finished, data, seeds=(0, 1)), finished)
+    paths, problems = reproduce(TABLE, jobs_in(finished, data, seeds=(0, 1)), finished)
+    assert not problems
     assert sorted(path.name for path in paths) == ["dagm-runs.csv", "dagm.csv", "dagm.md", "dagm.png"]
 
 
@@ -371,7 +375,7 @@ def test_a_training_that_diverges_is_a_result(tmp_path, data):
 
 
 def test_seeds_are_joined_as_evaluate_joins_folds(finished, data):
-    outcomes = find_outcomes(TABLE, finished)
+    outcomes, _ = find_outcomes(TABLE, finished)
     line = next(
         line for line in summarise(TABLE, outcomes, finished) if line.row.name == "all-classes" and line.runs
     )
@@ -421,7 +425,7 @@ def test_a_shorter_run_is_named_apart(finished):
     assert "- as the recipe says, not run: `segdec reproduce dagm --data DIR`\n" in below
 
 
-def test_very_many_settings_are_named_in_full(finished):
+def test_what_was_changed_is_named_in_full(finished):
     text = (finished / "dagm.md").read_text()
     heading = next(line for line in text.splitlines() if line.startswith("## With"))
     assert all(setting in heading for setting in SHORT if not setting.startswith("data.workers"))
@@ -434,7 +438,7 @@ def test_a_run_that_did_not_write_down_its_settings_has_a_heading_as_ever(finish
         assert record.pop("settings")
         path.write_text(json.dumps(record))
     write_report(TABLE, tmp_path)
-    assert "\n## With 7-settings-" in (tmp_path / "dagm.md").read_text()
+    assert "\n## With 8-settings-" in (tmp_path / "dagm.md").read_text()
 
 
 def test_pictures_name_what_was_changed(finished):
@@ -461,20 +465,42 @@ def test_runs_of_several_machines_are_merged_by_copying_folders(finished, data, 
     assert (tmp_path / "dagm.csv").read_text() == (finished / "dagm.csv").read_text()
 
 
+def test_a_damaged_run_stops_no_other_and_is_judged_anew_as_the_error_says(tmp_path, data):
+    one, other = jobs_in(tmp_path, data)
+    work([one], lambda _: None)
+    scores = (one.folder / "scores.csv").read_bytes()
+    (one.folder / "scores.csv").unlink()
+
+    words = command(tmp_path, data, "--folds", "1", "--folds", "2")[3:]
+    result = CliRunner().invoke(app, words)
+    assert isinstance(result.exception, ModelError)
+    assert str(result.exception).count("delete") == 1
+    assert "delete done.json beside it to judge anew" in str(result.exception)
+    assert other.settled
+    text = (tmp_path / "dagm.md").read_text()
+    assert "| all-classes | 1 |" in text
+    listed = text.partition("## Not in the table")[2]
+    assert f"- {one.folder.relative_to(tmp_path).as_posix()}/scores.csv is missing or damaged" in listed
+
+    (one.folder / "done.json").unlink()
+    assert CliRunner().invoke(app, words).exit_code == 0
+    assert (one.folder / "scores.csv").read_bytes() == scores
+
+
 def test_a_run_in_a_folder_of_another_name_is_not_tabulated(finished, tmp_path):
     (home,) = (finished / "dagm").glob("full+*")
     shutil.copytree(home, tmp_path / "dagm" / "full")
-    with pytest.raises(OutputError, match=r"class1-seed0 holds a run with data.image_size \[64, 64\], where"):
-        write_report(TABLE, tmp_path)
+    problem = write_report(TABLE, tmp_path)[1][0]
+    assert "class1-seed0 holds a run with data.image_size [64, 64], where" in str(problem)
     (tmp_path / "dagm" / "full").rename(tmp_path / "dagm" / "full+epochs=2")
-    with pytest.raises(OutputError, match="which its folder's name does not say"):
-        write_report(TABLE, tmp_path)
+    problem = write_report(TABLE, tmp_path)[1][0]
+    assert "which its folder's name does not say" in str(problem)
 
 
 def test_a_seed_without_all_folds_is_counted_but_not_averaged(finished, data, tmp_path):
     for job in [*jobs_in(finished, data), *jobs_in(finished, data, seeds=(1,), folds=("1",))]:
         shutil.copytree(job.folder, tmp_path / job.folder.relative_to(finished))
-    lines = summarise(TABLE, find_outcomes(TABLE, tmp_path), tmp_path)
+    lines = summarise(TABLE, find_outcomes(TABLE, tmp_path)[0], tmp_path)
     line = next(line for line in lines if line.row.name == "all-classes" and line.runs)
     assert (line.seeds, line.unused) == ((0,), 1)
 
@@ -484,7 +510,7 @@ def test_rows_are_compared_by_pairs_and_by_the_way_to_the_same_ap(tmp_path, data
     settings = (*SHORT, "data.val_fraction=0.4")
     jobs = plan(table, [str(data)], tmp_path, (0,), ("dagm-end-to-end", "dagm-two-stage"), ("1",), settings)
     reproduce(table, jobs, tmp_path)
-    outcomes = find_outcomes(table, tmp_path)
+    outcomes, _ = find_outcomes(table, tmp_path)
     lines = {line.row.name: line for line in summarise(table, outcomes, tmp_path) if line.runs}
     line = lines["dagm-two-stage"]
     assert (line.pairs, line.p) == (1, None)
@@ -496,10 +522,6 @@ def test_rows_are_compared_by_pairs_and_by_the_way_to_the_same_ap(tmp_path, data
 
 
 def test_the_command_lists_every_table_and_counts_from_the_data(data):
-    from typer.testing import CliRunner
-
-    from segdec.cli import app
-
     shown = CliRunner().invoke(app, ["reproduce", "--list"]).output
     for name in ("dagm", "kolektor", "severstal", "ablation", "two-stage", "mixed", "departures"):
         assert f"{name}: " in shown

@@ -61,16 +61,18 @@ def reproduce(
         raise typer.BadParameter("name a table; segdec reproduce --list shows them")
     found = find_table(table)
     if tabulate:
-        paths = write_report(found, folder)
+        paths, problems = write_report(found, folder)
     else:
         planned = plan(found, data or (), folder, seeds, rows or (), folds or (), settings or (), splits)
         try:
             with experiment_bars() as (settled, watch):
-                paths = run_table(found, planned, folder, jobs, settled, watch)
+                paths, problems = run_table(found, planned, folder, jobs, settled, watch)
         except KeyboardInterrupt:
             err.print("Stopped; everything done is kept, and the same command goes on.")
             raise typer.Exit(130) from None
     out.print(f"Written: {', '.join(str(path) for path in paths)}", markup=False)
+    if problems:
+        raise problems[0]
 
 
 @app.command()

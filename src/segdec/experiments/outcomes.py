@@ -102,8 +102,8 @@ class Scores:
     thresholds: np.ndarray[Any, np.dtype[np.float64]]
 
 
-def find_outcomes(table: Table, out: Path) -> list[Outcome]:
-    """Read every settled run of a table, whoever made it.
+def find_outcomes(table: Table, out: Path) -> tuple[list[Outcome], list[SegdecError]]:
+    """Read every settled run of a table, whoever made it; one that cannot be used leaves the others alone.
 
     Parameters
     ----------
@@ -116,8 +116,11 @@ def find_outcomes(table: Table, out: Path) -> list[Outcome]:
     -------
     list of Outcome
         By row, variant, seed and fold. A run that two rows share stands in both.
+    list of SegdecError
+        Of each run that is damaged or of another configuration, what is wrong with it.
     """
     found = []
+    problems: dict[str, SegdecError] = {}  # of a run that two rows share only one
     for row in table.rows:
         home = out / row.folder
         for folder in sorted(home.parent.glob(f"{home.name}*")):
@@ -127,9 +130,14 @@ def find_outcomes(table: Table, out: Path) -> list[Outcome]:
             for run in sorted(folder.glob("*-seed*")):
                 fold, _, seed = run.name.rpartition("-seed")
                 settled = (run / DONE).exists() or (run / FAILED).exists()
-                if fold in row.folds and seed.isdecimal() and settled:
+                if not (fold in row.folds and seed.isdecimal() and settled):
+                    continue
+                try:
                     found.append(_read(table, row, variant, fold, int(seed), run, out))
-    return sorted(found, key=lambda each: (_place(table, each), each.variant, each.seed, _fold_order(each)))
+                except (ModelError, OutputError) as error:
+                    problems.setdefault(str(error), error)
+    found.sort(key=lambda each: (_place(table, each), each.variant, each.seed, _fold_order(each)))
+    return found, list(problems.values())
 
 
 def read_scores(run: Path) -> Scores:
@@ -250,8 +258,8 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
         else:
             known |= _figures(run)
         return Outcome(table.name, row.name, variant, fold, seed, **known)
-    except OutputError:
-        raise  # another configuration is no damage
+    except (ModelError, OutputError):
+        raise  # says itself what is wrong and what to do
     except (OSError, KeyError, ValueError, TypeError, SegdecError) as error:
         raise ModelError(
             f"the run {run} is damaged ({error}); delete its folder to have it made again, or restore it"

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import io
+import os
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
+from segdec.errors import SegdecError
 from segdec.experiments.curve import draw, find_curves, to_curve_csv
 from segdec.experiments.lines import Line, Race, Spread, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
@@ -44,8 +46,8 @@ _CIRCUMSTANCES = (
 _RACES = ("row", "fold", "seed", "validation AP", "epochs", "steps", "seconds of training")
 
 
-def write_report(table: Table, out: Path) -> list[Path]:
-    """Write a table from the runs that are settled, whoever made them.
+def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]]:
+    """Write a table from the runs that are settled and can be used, whoever made them.
 
     Parameters
     ----------
@@ -59,17 +61,17 @@ def write_report(table: Table, out: Path) -> list[Path]:
     list of Path
         NAME.md, NAME.csv, NAME-runs.csv and NAME.png, and NAME-curve.csv and NAME-curve.png of a table whose
         rows are points of curves.
+    list of SegdecError
+        What is wrong with runs that cannot be used; the table lists them.
 
     Raises
     ------
     OutputError
-        If one cannot be written.
-    ModelError
-        If a run folder is damaged.
+        If a file cannot be written.
     MissingExtraError
         If matplotlib is not installed.
     """
-    outcomes = find_outcomes(table, out)
+    outcomes, problems = find_outcomes(table, out)
     lines = summarise(table, outcomes, out)
     races = race(table, outcomes, out) if table.to_same_ap else []
     shared = shared_changes(line for line in lines if line.runs)
@@ -83,10 +85,11 @@ def write_report(table: Table, out: Path) -> list[Path]:
         for line in lines
         if line.ap.mean is not None
     ]
+    unusable = [str(problem).replace(f"{out}{os.sep}", "") for problem in problems]
     contents = {
         f"{table.name}-runs.csv": to_csv(outcomes).encode(),
         f"{table.name}.csv": to_table_csv(lines).encode(),
-        f"{table.name}.md": to_markdown(table, lines, races).encode(),
+        f"{table.name}.md": to_markdown(table, lines, races, unusable).encode(),
     }
     if intervals:
         contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, shared, "AP in per cent")
@@ -95,10 +98,12 @@ def write_report(table: Table, out: Path) -> list[Path]:
         contents[f"{table.name}-curve.png"] = draw(curves, table.title)
     for name, content in contents.items():
         atomic_write(out / name, content)
-    return [out / name for name in contents]
+    return [out / name for name in contents], problems
 
 
-def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ()) -> str:
+def to_markdown(
+    table: Table, lines: Sequence[Line], races: Sequence[Race] = (), unusable: Sequence[str] = ()
+) -> str:
     """Write a table as Markdown.
 
     Parameters
@@ -109,6 +114,8 @@ def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ())
         From `segdec.experiments.lines.summarise`.
     races
         From `segdec.experiments.lines.race`.
+    unusable
+        What is wrong with runs that cannot be used.
 
     Returns
     -------
@@ -135,7 +142,7 @@ def to_markdown(table: Table, lines: Sequence[Line], races: Sequence[Race] = ())
             " it stands against.\n"
         )
         parts.append(_markdown(_RACES, [_race(each) for each in races]))
-    if unfinished := _what_is_missing(table, lines):
+    if unfinished := [*(f"- {each}" for each in unusable), *_what_is_missing(table, lines)]:
         parts.append("## Not in the table, or not in full\n")
         parts.append("\n".join(unfinished) + "\n")
     return "\n".join([*parts, _LEGEND])

@@ -7,13 +7,13 @@ import os
 import signal
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from functools import partial
 from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from segdec.errors import SegdecError, TrainingError
+from segdec.errors import ConfigError, SegdecError, TrainingError
 from segdec.experiments.jobs import Job
 from segdec.experiments.report import write_report
 from segdec.experiments.tables import Table
@@ -32,7 +32,7 @@ def reproduce(
     processes: int = 1,
     settled: Callable[[int, int], None] | None = None,
     watch: Callable[[Job, Progress], None] | None = None,
-) -> list[Path]:
+) -> tuple[list[Path], list[SegdecError]]:
     """Do all trainings of a table that are not settled yet, and write the table.
 
     The table is written anew after each training. Other processes, also of other machines that share the
@@ -58,6 +58,8 @@ def reproduce(
     -------
     list of Path
         The files of the table.
+    list of SegdecError
+        What is wrong with runs that cannot be used, as `segdec.experiments.report.write_report` has it.
 
     Raises
     ------
@@ -79,8 +81,10 @@ def reproduce(
         count()
 
     for job in jobs:
-        if (job.folder / "config.toml").exists():
-            check_same(job.folder, job.config)
+        # a settled run that is damaged is listed with the table; the others go on
+        with suppress(ConfigError) if job.settled else nullcontext():
+            if (job.folder / "config.toml").exists():
+                check_same(job.folder, job.config)
     count()
     if processes == 1:
         work(jobs, after, watch)
