@@ -354,6 +354,29 @@ def test_a_setting_that_only_the_stored_run_has_is_a_difference(tmp_path, data):
         check_same(job.folder, job.config)
 
 
+def test_a_run_of_other_published_folds_is_not_gone_on_with(tmp_path, kolektor):
+    def splits(name, *test):
+        path = tmp_path / name
+        path.write_text(json.dumps({"33_33": [{"train": [["kos01", True]], "test": test}]}))
+        return path
+
+    def planned(path):
+        return plan(
+            find_table("kolektor"), [str(kolektor)], tmp_path, rows=("33",), folds=("0",), splits=path
+        )
+
+    first, second = splits("first.json", "kos02", "kos03"), splits("second.json", "kos02", "kos04")
+    (job,) = planned(first)
+    write_run_config(job)
+    (job.folder / "split.json").write_text(
+        '{"test": ["kos02/Part0.jpg", "kos02/Part1.jpg", "kos03/Part0.jpg"]}'
+    )
+    check_same(job.folder, planned(splits("moved.json", "kos03", "kos02"))[0].config)
+    for path in (second, splits("fewer.json", "kos02"), splits("more.json", "kos02", "kos03", "kos04")):
+        with pytest.raises(OutputError, match=f"judges other items than .*{path.name} says"):
+            reproduce(find_table("kolektor"), planned(path), tmp_path)
+
+
 def test_what_stops_a_worker_stops_the_command(tmp_path, data):
     jobs = jobs_in(tmp_path, data, settings=("train.epochs=3", *TINY))
     jobs[0].folder.parent.mkdir(parents=True)

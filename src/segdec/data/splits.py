@@ -72,7 +72,7 @@ def _take_test(
     to_fill = 2 if config.val_fraction else 1  # parts that the test part leaves groups for
     val: list[Sample] = []
     if config.splits is not None:
-        listed = _reunite(read_splits_file(config.splits, config.setting, config.fold), config.together)
+        listed = published_fold(config)
         train, test = (_as_one(part, config.together) for part in _take_listed(dataset, listed))
         origin = listed.origin
     elif any(sample.part for sample in dataset):
@@ -92,6 +92,31 @@ def _take_test(
         train, test = _carve_test(dataset.samples, config, generator, to_fill)
         origin = f"seeded with {seed}"
     return train, val, test, origin
+
+
+def published_fold(config: DataConfig) -> ListedFold:
+    """Return one fold of a splits file, as far as it goes without the data.
+
+    Parameters
+    ----------
+    config
+        ``splits``, which must name a file, ``setting``, ``fold`` and ``together``.
+
+    Returns
+    -------
+    ListedFold
+        With the groups of one thing where the first of them stands.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it holds no splits.
+    ConfigError
+        If the fold or setting does not exist.
+    """
+    if config.splits is None:
+        raise DataError("data.splits names no file; set it to one")
+    return _reunite(read_splits_file(config.splits, config.setting, config.fold), config.together)
 
 
 def save_split(split: Split, path: str | Path) -> None:

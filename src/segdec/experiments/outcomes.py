@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
@@ -16,7 +17,7 @@ from segdec.config import load_config
 from segdec.errors import ModelError, OutputError, SegdecError
 from segdec.experiments.jobs import DONE, FAILED, configure, variant_name
 from segdec.experiments.tables import Row, Table
-from segdec.experiments.work import SESSIONS, check_same
+from segdec.experiments.work import SESSIONS, check_same, damaged, judged
 from segdec.metrics import auroc, average_precision, average_precision_trapezoid, confusion
 from segdec.thresholds import best_f1_threshold
 
@@ -117,12 +118,14 @@ def find_outcomes(table: Table, out: Path) -> tuple[list[Outcome], list[SegdecEr
     list of Outcome
         By row, variant, seed and fold. A run that two rows share stands in both.
     list of SegdecError
-        Of each run that is damaged or of another configuration, what is wrong with it.
+        Of each run that is damaged, or of another configuration or division into folds, what is wrong.
     """
     found = []
     problems: dict[str, SegdecError] = {}  # of a run that two rows share only one
+    tests: dict[tuple[str, ...], dict[str, Path]] = defaultdict(dict)
     for row in table.rows:
         home = out / row.folder
+        together = [setting for setting in row.settings if setting.startswith("data.together=")]
         for folder in sorted(home.parent.glob(f"{home.name}*")):
             variant = folder.name.removeprefix(home.name)
             if variant and not variant.startswith("+"):
@@ -133,7 +136,12 @@ def find_outcomes(table: Table, out: Path) -> tuple[list[Outcome], list[SegdecEr
                 if not (fold in row.folds and seed.isdecimal() and settled):
                     continue
                 try:
-                    found.append(_read(table, row, variant, fold, int(seed), run, out))
+                    outcome = _read(table, row, variant, fold, int(seed), run, out)
+                    if (
+                        row.data == "kolektor" and outcome.epochs
+                    ):  # its folds are those of a file, and it has begun
+                        _check_folds(run, fold, tests[variant, *together])
+                    found.append(outcome)
                 except (ModelError, OutputError) as error:
                     problems.setdefault(str(error), error)
     found.sort(key=lambda each: (_place(table, each), each.variant, each.seed, _fold_order(each)))
@@ -261,9 +269,7 @@ def _read(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path,
     except (ModelError, OutputError):
         raise  # says itself what is wrong and what to do
     except (OSError, KeyError, ValueError, TypeError, SegdecError) as error:
-        raise ModelError(
-            f"the run {run} is damaged ({error}); delete its folder to have it made again, or restore it"
-        ) from error
+        raise damaged(run, error) from error
 
 
 def _check(row: Row, variant: str, fold: str, seed: int, run: Path, record: dict[str, Any]) -> None:
@@ -279,11 +285,24 @@ def _check(row: Row, variant: str, fold: str, seed: int, run: Path, record: dict
     check_same(run, configure(row, fold, seed, settings))
 
 
+def _check_folds(run: Path, fold: str, tests: dict[str, Path]) -> None:
+    """Refuse a run of another division into folds than the runs before it, the first of each in ``tests``."""
+    for other, first in tests.items():
+        same = judged(run) == judged(first) if other == fold else judged(run).isdisjoint(judged(first))
+        if not same:
+            raise OutputError(
+                f"{run} was made with another --splits than {first}, so the two are not judged by one"
+                " cross-validation; move one of them away"
+            )
+    tests.setdefault(fold, run)
+
+
 def _never_begun(table: Table, row: Row, variant: str, fold: str, seed: int, run: Path, out: Path) -> Outcome:
     """Return the outcome of a training that lacks the one it comes after."""
     record = json.loads((run / FAILED).read_text(encoding="utf-8"))
     place = run.relative_to(out).as_posix()
     known = {"date": record["date"], "command": record["command"], "failed": record["error"]}
+    known["settings"] = ", ".join(record.get("settings", ()))
     return Outcome(table.name, row.name, variant, fold, seed, folder=place, **known)
 
 

@@ -13,7 +13,7 @@ from multiprocessing.context import SpawnProcess
 from multiprocessing.queues import SimpleQueue
 from pathlib import Path
 
-from segdec.errors import ConfigError, SegdecError, TrainingError
+from segdec.errors import ConfigError, ModelError, SegdecError, TrainingError
 from segdec.experiments.jobs import Job
 from segdec.experiments.report import write_report
 from segdec.experiments.tables import Table
@@ -64,7 +64,8 @@ def reproduce(
     Raises
     ------
     OutputError
-        If a run that is there, settled or not, has another configuration than the one asked for.
+        If a run that is there, settled or not, has another configuration than the one asked for,
+        or judges other items than the published folds say.
     SegdecError
         If a training cannot be done.
     KeyboardInterrupt
@@ -82,7 +83,7 @@ def reproduce(
 
     for job in jobs:
         # a settled run that is damaged is listed with the table; the others go on
-        with suppress(ConfigError) if job.settled else nullcontext():
+        with suppress(ConfigError, ModelError) if job.settled else nullcontext():
             if (job.folder / "config.toml").exists():
                 check_same(job.folder, job.config)
     count()

@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any
 
 from segdec.config import Config, load_config
-from segdec.errors import ImageError, OutputError, TrainingError
+from segdec.data.splits import published_fold
+from segdec.errors import ImageError, ModelError, OutputError, TrainingError
 from segdec.evaluate import evaluate_predictions, write_evaluation
 from segdec.experiments.chosen import choose_masks
 from segdec.experiments.claims import STALE_S, Claim, claim, host
@@ -146,19 +147,21 @@ def _judge(job: Job, tell: Watch) -> None:
 
 
 def check_same(folder: Path, wanted: Config) -> None:
-    """Refuse a run of another configuration: its folder's name would lie.
+    """Refuse a run of another configuration or of other published folds: its folder's name would lie.
 
     Parameters
     ----------
     folder
         Of a run that has begun, by whatever version: a setting that it did not know has its default.
     wanted
-        What the run is taken for.
+        What the run is taken for. Its splits file may lie elsewhere, but must judge the same items.
 
     Raises
     ------
     OutputError
         If something else is computed.
+    ModelError
+        If the run is damaged.
     """
     stored, asked = (_what(config) for config in (load_config(folder / "config.toml"), wanted))
     for key, value in asked.items():
@@ -167,6 +170,52 @@ def check_same(folder: Path, wanted: Config) -> None:
                 f"{folder} holds a run with {key} {stored[key]!r}, where {value!r} is asked for; it may"
                 " come from another version: move it away, or choose another folder by --out"
             )
+    if wanted.data.splits is not None:
+        items = set(published_fold(wanted.data).test)
+        names = [{name, name.partition("/")[0]} for name in judged(folder)]  # an image, and its item
+        if not (all(each & items for each in names) and items <= set().union(*names)):
+            raise OutputError(
+                f"{folder} holds a run that judges other items than {wanted.data.splits} says; give the"
+                " --splits that it was made with, or choose another folder by --out"
+            )
+
+
+def judged(folder: Path) -> frozenset[str]:
+    """Return the names of the images that judge a run.
+
+    Parameters
+    ----------
+    folder
+        Of a run that has begun.
+
+    Returns
+    -------
+    frozenset of str
+
+    Raises
+    ------
+    ModelError
+        If the run is damaged.
+    """
+    try:
+        return frozenset(json.loads((folder / "split.json").read_text(encoding="utf-8"))["test"])
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, error) from error
+
+
+def damaged(folder: Path, error: Exception) -> ModelError:
+    """Return what is to be said of a run that cannot be read.
+
+    Parameters
+    ----------
+    folder
+        Of the run.
+    error
+        That came of it.
+    """
+    return ModelError(
+        f"the run {folder} is damaged ({error}); delete its folder to have it made again, or restore it"
+    )
 
 
 def _what(config: Config) -> dict[str, Any]:

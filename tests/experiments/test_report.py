@@ -1,0 +1,112 @@
+"""Tables of runs that were made elsewhere: what is merged, what is refused, what is said of it."""
+
+import csv
+import json
+from pathlib import Path
+
+import pytest
+
+from segdec.config import dump_toml
+from segdec.experiments import find_table, write_report
+from segdec.experiments.jobs import changes, configure, variant_name
+
+KOLEKTOR = find_table("kolektor")
+MACHINE = {"cpu": "CPU A", "cores": 2, "device": "cpu"}
+PERFECT = ((1, 0.9), (1, 0.8), (0, 0.2), (0, 0.1))
+ONE_MISSED = ((1, 0.9), (1, 0.15), (0, 0.2), (0, 0.1))
+
+
+def write_run(
+    out: Path,
+    row,
+    fold,
+    seed=0,
+    *,
+    given=(),
+    scores=PERFECT,
+    items=None,
+    machine=MACHINE,
+    commit="c0ffee",
+    precision="fp32",
+    log=(),
+) -> Path:
+    """Lay out a run folder that is done, as `segdec.experiments.work.work` leaves it."""
+    settings = changes(given)
+    run = out / (row.folder + variant_name(settings)) / f"{fold}-seed{seed}"
+    (run / "model").mkdir(parents=True)
+    (run / "config.toml").write_text(dump_toml(configure(row, fold, seed, settings)))
+    names = [
+        f"{item}/Part0.jpg" for item in items or (f"kos-{fold}-{number}" for number in range(len(scores)))
+    ]
+    session = {"precision": precision, "commit": commit, "machine": machine}
+    texts = {
+        "meta.json": {"date": "2026-01-01", "counts": {"train": {"defective": 34}}},
+        "split.json": {"origin": "", "train": [], "val": [], "test": names, "weak": []},
+        "done.json": {"settings": settings, "command": "segdec reproduce"},
+        "metrics.json": {"pixel": {"ap": None}},
+        "model/model.json": {"threshold_from": "train"},
+        "sessions.jsonl": session,
+    }
+    for name, tree in texts.items():
+        (run / name).write_text(json.dumps(tree))
+    (run / "log.jsonl").write_text("".join(json.dumps(line) + "\n" for line in log))
+    lines = [f"{name},{label},{score},0.5" for name, (label, score) in zip(names, scores, strict=True)]
+    (run / "scores.csv").write_text("\n".join(["name,label,score,threshold", *lines, ""]))
+    return run
+
+
+def row_of(table, name):
+    return next(row for row in table.rows if row.name == name)
+
+
+def tabulate(table, out: Path) -> str:
+    """Write a table, all of whose runs can be used, and return its Markdown."""
+    _, problems = write_report(table, out)
+    assert not problems
+    return (out / f"{table.name}.md").read_text()
+
+
+def csv_of(out: Path, name: str) -> list[dict]:
+    with (out / name).open() as stream:
+        return list(csv.DictReader(stream))
+
+
+# --- merging ------------------------------------------------------------------------------------------------
+
+
+def test_runs_of_two_machines_commits_and_precisions_share_a_line_that_says_so(tmp_path):
+    row = row_of(KOLEKTOR, "33")
+    for fold in row.folds:
+        write_run(tmp_path, row, fold, 0)
+        gpu = {"cpu": "CPU B", "cores": 16, "device": "GPU B"}
+        write_run(tmp_path, row, fold, 1, machine=gpu, commit="decade", precision="bf16", scores=ONE_MISSED)
+    text = tabulate(KOLEKTOR, tmp_path)
+    assert "| 33 | 6 | 91.67 ± 11.79 | 100 |" in text
+    assert (
+        "| 33 | all | 0, 1 | 35 | 1408 x 512 | fp32; bf16 | train | c0ffee; decade | CPU A, 2 cores; GPU B |"
+        in text
+    )
+    (line,) = (line for line in csv_of(tmp_path, "kolektor.csv") if line["row"] == "33")
+    assert (line["precision"], line["commit"]) == ("fp32; bf16", "c0ffee; decade")
+    assert line["machine"] == "CPU A, 2 cores; GPU B"
+
+
+@pytest.mark.parametrize("fold", ["fold0", "fold1"], ids=["the same fold", "overlapping folds"])
+def test_runs_of_two_divisions_into_folds_are_not_merged(tmp_path, fold):
+    row = row_of(KOLEKTOR, "33")
+    write_run(tmp_path, row, "fold0", 0, items=("kos01", "kos02", "kos03", "kos04"))
+    write_run(tmp_path, row, fold, 1, items=("kos01", "kos02", "kos03", "kos05"))
+    _, problems = write_report(KOLEKTOR, tmp_path)
+    assert [f"{fold}-seed1 was made with another --splits than" in str(problem) for problem in problems] == [
+        True
+    ]
+    text = (tmp_path / "kolektor.md").read_text()
+    assert "| 33 | 1 |" in text
+    assert f"- kolektor/33/{fold}-seed1 was made with another --splits" in text
+
+
+def test_runs_with_twins_together_have_folds_of_their_own(tmp_path):
+    write_run(tmp_path, row_of(KOLEKTOR, "33"), "fold0", items=("kos01", "kos02", "kos03", "kos04"))
+    twins = row_of(KOLEKTOR, "33-twins-together")
+    write_run(tmp_path, twins, "fold0", items=("kos01", "kos26", "kos03", "kos04"))
+    assert "| 33-twins-together | 1 |" in tabulate(KOLEKTOR, tmp_path)
