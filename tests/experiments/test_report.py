@@ -110,3 +110,61 @@ def test_runs_with_twins_together_have_folds_of_their_own(tmp_path):
     twins = row_of(KOLEKTOR, "33-twins-together")
     write_run(tmp_path, twins, "fold0", items=("kos01", "kos26", "kos03", "kos04"))
     assert "| 33-twins-together | 1 |" in tabulate(KOLEKTOR, tmp_path)
+
+
+# --- beside the paper's figures -----------------------------------------------------------------------------
+
+
+def test_the_papers_figure_stands_free_only_beside_all_folds(tmp_path):
+    row = row_of(KOLEKTOR, "33")
+    write_run(tmp_path, row, "fold0")
+    write_run(tmp_path, row, "fold2")
+    text = tabulate(KOLEKTOR, tmp_path)
+    assert "| 33 | 2 | 100.00 | (100) |" in text
+    assert (
+        "- 33: no figure of fold1; `segdec reproduce kolektor --data DIR --rows 33 --folds fold1`\n"
+        in text.partition("## Not in the table, or not in full")[2]
+    )
+    assert csv_of(tmp_path, "kolektor.csv")[0]["paper_ap"] == ""
+
+    write_run(tmp_path, row, "fold1")
+    text = tabulate(KOLEKTOR, tmp_path)
+    assert "| 33 | 3 | 100.00 | 100 |" in text
+    assert "no figure of" not in text
+    assert csv_of(tmp_path, "kolektor.csv")[0]["paper_ap"] == "100.0"
+
+
+def test_the_picture_shows_the_papers_figure_only_beside_all_folds(tmp_path, monkeypatch):
+    shown = []
+
+    def draw(intervals, *_):
+        shown.append([one.published for one in intervals])
+        return b""
+
+    monkeypatch.setattr("segdec.experiments.report.draw_intervals", draw)
+    for fold in ("fold0", "fold1", "fold2"):
+        write_run(tmp_path, row_of(KOLEKTOR, "33"), fold)
+        write_run(tmp_path, row_of(KOLEKTOR, "33"), fold, given=("train.epochs=5",))
+        tabulate(KOLEKTOR, tmp_path)
+    assert shown == [[None, None], [None, None], [100.0, None]]
+
+
+def test_a_row_with_other_settings_says_which_folds_it_lacks(tmp_path):
+    for name in ("33", "25"):
+        write_run(tmp_path, row_of(KOLEKTOR, name), "fold0", given=("train.epochs=5",))
+    text = tabulate(KOLEKTOR, tmp_path)
+    assert (
+        "- 33, 25 with train.epochs=5: no figure of fold1, fold2; `segdec reproduce kolektor --data DIR"
+        " --rows 33 25 --folds fold1 fold2` and the same --set\n" in text
+    )
+    assert csv_of(tmp_path, "kolektor.csv")[1]["paper_ap"] == ""
+
+
+def test_second_hand_figures_are_marked(tmp_path):
+    table = find_table("mixed")
+    write_run(tmp_path, row_of(table, "kolektor-5-masks"), "fold0")
+    write_run(tmp_path, row_of(table, "kolektor2-53-masks"), "whole")
+    text = tabulate(table, tmp_path)
+    assert "| kolektor-5-masks | 1 | 100.00 | (99.1†) |" in text
+    assert "| kolektor2-53-masks | 1 | 100.00 | 89.1 |" in text
+    assert "a figure with † is second-hand" in text

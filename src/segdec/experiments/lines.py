@@ -84,6 +84,11 @@ class Line:
         return self.row.name + self.variant
 
     @property
+    def is_papers(self) -> bool:
+        """True of what the paper's figure is for: the row as it is, on all its folds."""
+        return not self.variant and set(self.folds) == set(self.row.folds)
+
+    @property
     def changes(self) -> str:
         """What ``--set`` changed, as people read it.
 

@@ -13,7 +13,7 @@ from segdec.experiments.curve import draw, find_curves, to_curve_csv
 from segdec.experiments.lines import Line, Race, Spread, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
-from segdec.experiments.tables import Table
+from segdec.experiments.tables import Figures, Table
 from segdec.files import atomic_write
 from segdec.plots import Interval, draw_intervals
 
@@ -23,15 +23,16 @@ SIGNIFICANT = 0.05
 _LEGEND = f"""\
 - **AP** in per cent, summed in steps: of each seed the mean over its folds or classes, then mean ± standard
   deviation over seeds. **AP pooled** ranks the test images of all folds together; **AP trapezoid** is the
-  reference's. **Paper** is what the paper reports, where that is known for certain.
+  reference's. **Paper** is what the paper reports, where that is known; a figure with † is second-hand,
+  from later papers' tables.
 - **FP / FN, best on test** are the reference's figures: at the threshold of best F1 on the test images
   themselves, summed over folds, mean over seeds. **FP / FN** are those at the model's own threshold, which
   was never chosen on test images; the second table says on which.
 - **Difference** of AP to the row named, over pairs of the same fold and seed. **p** is that of a two-sided
   paired sign-flip test; \\* marks p < {SIGNIFICANT}, "too few" fewer than {FEWEST_PAIRS} pairs. p is not
   corrected for the number of rows, and folds share training images, so take one mark among many with care.
-- Rows with other settings than the recipe's stand below a heading of their own: another experiment than the
-  paper's, whose figure then stands in brackets.
+- Rows with other settings than the recipe's stand below a heading of their own. They, and rows with some of
+  their folds or classes only, are another experiment than the paper's, whose figure then stands in brackets.
 """
 
 
@@ -80,7 +81,7 @@ def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]
             line.named(line.row.name, shared),
             line.ap.mean,
             line.ap.deviation or 0.0,
-            None if line.variant else line.row.paper.ap,
+            line.row.paper.ap if line.is_papers else None,
         )
         for line in lines
         if line.ap.mean is not None
@@ -149,7 +150,7 @@ def to_markdown(
 
 
 def to_table_csv(lines: Iterable[Line]) -> str:
-    """Write the lines of a table as CSV; what is unknown is empty.
+    """Write the lines of a table as CSV; what is unknown is empty, and the paper's figure beside others.
 
     Parameters
     ----------
@@ -174,7 +175,7 @@ def to_table_csv(lines: Iterable[Line]) -> str:
         for name in spreads:
             spread: Spread = getattr(line, name)
             values += [_round(spread.mean), _round(spread.deviation)]
-        paper = line.row.paper
+        paper = line.row.paper if line.is_papers else Figures()
         values += [paper.ap, paper.fp, paper.fn, line.row.against, line.pairs]
         values += [_round(line.difference), _round(line.p, 6)]
         names = ("epochs", "height", "width", "precision", "threshold_from", "commit", "machine")
@@ -190,7 +191,7 @@ def _figures(line: Line) -> tuple[str, ...]:
         f"{line.difference:+.2f} to {line.row.against} ({line.pairs})" if line.difference is not None else ""
     )
     both = paper.fp is not None and paper.fn is not None
-    theirs = "({})" if line.variant else "{}"  # of the row as it is, so another experiment
+    theirs = ("{}" if line.is_papers else "({})").format("{}†" if paper.quoted else "{}")
     return (
         line.row.name,
         str(len(line.runs)),
@@ -240,10 +241,22 @@ def _what_is_missing(table: Table, lines: Sequence[Line]) -> list[str]:
             notes.append(f"- {line.name}: {line.failed} trainings failed, as {whose} was no longer finite")
         if line.unused:
             notes.append(f"- {line.name}: {line.unused} runs of seeds that do not have all the folds yet")
+    command = f"segdec reproduce {table.name} --data DIR"
+    lacking: dict[tuple[str, tuple[str, ...]], list[str]] = {}
+    for line in lines:
+        if line.runs and set(line.folds) != set(line.row.folds):
+            folds = tuple(fold for fold in line.row.folds if fold not in line.folds)
+            lacking.setdefault((line.changes, folds), []).append(line.row.name)
+    for (changes, folds), rows in lacking.items():
+        what = f"{', '.join(rows)} with {changes}" if changes else ", ".join(rows)
+        how = f"`{command} --rows {' '.join(rows)} --folds {' '.join(folds)}`"
+        notes.append(
+            f"- {what}: no figure of {', '.join(folds)}; {how}{' and the same --set' if changes else ''}"
+        )
     missing = [line.row.name for line in lines if not (line.runs or line.failed or line.unused)]
     if missing:
-        rows = "" if len(missing) == len(table.rows) else f" --rows {' '.join(missing)}"
-        notes.append(f"- as the recipe says, not run: `segdec reproduce {table.name} --data DIR{rows}`")
+        some = "" if len(missing) == len(table.rows) else f" --rows {' '.join(missing)}"
+        notes.append(f"- as the recipe says, not run: `{command}{some}`")
     return notes
 
 
