@@ -168,3 +168,50 @@ def test_second_hand_figures_are_marked(tmp_path):
     assert "| kolektor-5-masks | 1 | 100.00 | (99.1†) |" in text
     assert "| kolektor2-53-masks | 1 | 100.00 | 89.1 |" in text
     assert "a figure with † is second-hand" in text
+
+
+# --- the way to the same AP ---------------------------------------------------------------------------------
+
+
+def epochs(factors, aps):
+    return [
+        {"epoch": epoch, "seg_factor": factor, "val_ap": ap, "steps": 10, "seconds": 2.5}
+        for epoch, (factor, ap) in enumerate(zip(factors, aps, strict=True))
+    ]
+
+
+def test_a_decision_stage_that_has_not_learnt_wins_no_race(tmp_path):
+    table = find_table("two-stage")
+    given = ("train.epochs=4",)
+    for seed, late in ((0, 0.9), (1, 0.7)):
+        end_to_end = epochs((1, 0.75, 0.5, 0.25), (0.95, 0.6, 0.7, 0.8))
+        two_stage = epochs((1, 1, 0, 0), (0.99, 0.99, 0.5, late))
+        logs = {"kolektor-end-to-end": end_to_end, "kolektor-two-stage": two_stage}
+        for name, log in logs.items():
+            write_run(tmp_path, row_of(table, name), "fold0", seed, given=given, log=log)
+    text = tabulate(table, tmp_path)
+    # the best that both reach is 0.8, then 0.7: in epoch 4 against 4, then in epoch 4 against 3
+    rows = csv_of(tmp_path, "two-stage-race.csv")
+    assert [list(row.values()) for row in rows] == [
+        ["kolektor-two-stage+epochs=4", "kolektor-end-to-end+epochs=4", "fold0", *each]
+        for each in (
+            ["0", "0.8", "4", "4", "40", "40", "10.0", "10.0"],
+            ["1", "0.7", "4", "3", "40", "30", "10.0", "7.5"],
+        )
+    ]
+    assert list(rows[0])[4:] == [
+        *("val_ap", "epochs", "epochs_against", "steps", "steps_against", "seconds", "seconds_against")
+    ]
+    assert (
+        "| kolektor-two-stage+epochs=4 | kolektor-end-to-end+epochs=4 | 2 | 75.00 ± 7.07 |"
+        " 4.0 ± 0.0 / 3.5 ± 0.7 | 40 ± 0 / 35 ± 7 | 10 ± 0 / 9 ± 2 |" in text
+    )
+
+
+def test_both_losses_in_full_teach_the_decision_stage_from_the_beginning(tmp_path):
+    table = find_table("two-stage")
+    for name in ("kolektor-end-to-end", "kolektor-two-stage"):
+        log = epochs((1, 1), (0.9, 0.9))
+        write_run(tmp_path, row_of(table, name), "fold0", given=("loss.balance=none",), log=log)
+    tabulate(table, tmp_path)
+    assert csv_of(tmp_path, "two-stage-race.csv")[0]["epochs"] == "1"

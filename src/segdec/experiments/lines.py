@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from segdec.config import load_config
 from segdec.experiments.outcomes import Outcome, pooled_ap, read_log
 from segdec.experiments.significance import sign_flip_p
 from segdec.experiments.tables import Row, Table
@@ -123,17 +124,18 @@ class Race:
 
     Attributes
     ----------
-    line
-        Name of the line.
+    line, against
+        Names of the two lines.
     fold, seed
         Of the two.
     ap
-        In [0, 1]: the best that both reach.
+        In [0, 1]: the best that both reach once their decision stage learns.
     epochs, steps, seconds
         Until the validation AP is that for the first time; of this line and of the one it stands against.
     """
 
     line: str
+    against: str
     fold: str
     seed: int
     ap: float
@@ -203,6 +205,7 @@ def race(table: Table, outcomes: Sequence[Outcome], out: Path) -> list[Race]:
             races.append(
                 Race(
                     name + variant,
+                    rival.row + variant,
                     fold,
                     seed,
                     goal,
@@ -215,11 +218,17 @@ def race(table: Table, outcomes: Sequence[Outcome], out: Path) -> list[Race]:
 
 
 def _validation_curve(run: Path) -> list[tuple[float, int, int, float]]:
-    """Return validation AP, epochs, steps and seconds of training so far, at each look."""
+    """Return validation AP, epochs, steps and seconds of training so far, at each look.
+
+    Looks at a decision stage that has not learnt anything yet are left out: its AP is that of random weights.
+    """
     points, epochs, steps, seconds = [], 0, 0, 0.0
+    # a factor of 1 is segmentation alone, unless both losses count in full
+    learns = load_config(run / "config.toml").loss.balance == "none"
     for line in read_log(run):
         epochs, steps, seconds = epochs + 1, steps + line["steps"], seconds + line["seconds"]
-        if line.get("val_ap") is not None:
+        learns = learns or line["seg_factor"] < 1
+        if learns and line.get("val_ap") is not None:
             points.append((line["val_ap"], epochs, steps, seconds))
     return points
 
@@ -251,10 +260,10 @@ def _line(
         ap=_per_cent([_mean([run.ap for run in runs]) for runs in per_seed]),
         ap_trapezoid=_per_cent([_mean([run.ap_trapezoid for run in runs]) for runs in per_seed]),
         ap_pooled=_per_cent(pooled),
-        fp=_spread([_sum([run.fp for run in runs]) for runs in per_seed]),
-        fn=_spread([_sum([run.fn for run in runs]) for runs in per_seed]),
-        best_f1_on_test_fp=_spread([_sum([run.best_f1_on_test_fp for run in runs]) for runs in per_seed]),
-        best_f1_on_test_fn=_spread([_sum([run.best_f1_on_test_fn for run in runs]) for runs in per_seed]),
+        fp=spread([_sum([run.fp for run in runs]) for runs in per_seed]),
+        fn=spread([_sum([run.fn for run in runs]) for runs in per_seed]),
+        best_f1_on_test_fp=spread([_sum([run.best_f1_on_test_fp for run in runs]) for runs in per_seed]),
+        best_f1_on_test_fn=spread([_sum([run.best_f1_on_test_fn for run in runs]) for runs in per_seed]),
         pairs=len(pairs),
         difference=100 * statistics.fmean(pairs) if pairs else None,
         p=sign_flip_p(pairs),
@@ -278,10 +287,22 @@ def _sum(values: Sequence[int | None]) -> float | None:
 
 
 def _per_cent(values: Sequence[float | None]) -> Spread:
-    return _spread([None if value is None else 100 * value for value in values])
+    return spread([None if value is None else 100 * value for value in values])
 
 
-def _spread(values: Sequence[float | None]) -> Spread:
+def spread(values: Sequence[float | None]) -> Spread:
+    """Return mean and deviation.
+
+    Parameters
+    ----------
+    values
+        One for each seed, or for each run; with a None among them nothing is known.
+
+    Examples
+    --------
+    >>> spread([1.0, 2.0, 3.0]), spread([4.0]), spread([4.0, None])
+    (Spread(mean=2.0, deviation=1.0), Spread(mean=4.0, deviation=None), Spread(mean=None, deviation=None))
+    """
     known = [value for value in values if value is not None]
     if not known or len(known) < len(values):
         return Spread()  # a mean over only the seeds that went well would flatter

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from segdec.errors import SegdecError
 from segdec.experiments.curve import draw, find_curves, to_curve_csv
-from segdec.experiments.lines import Line, Race, Spread, race, shared_changes, summarise
+from segdec.experiments.lines import Line, Race, Spread, race, shared_changes, spread, summarise
 from segdec.experiments.outcomes import find_outcomes, to_csv
 from segdec.experiments.significance import FEWEST_PAIRS
 from segdec.experiments.tables import Figures, Table
@@ -44,7 +44,7 @@ _CIRCUMSTANCES = (
     *("row", "folds", "seeds", "epochs", "height x width", "precision", "threshold from", "commit"),
     "machine",
 )
-_RACES = ("row", "fold", "seed", "validation AP", "epochs", "steps", "seconds of training")
+_RACES = ("row", "against", "runs", "validation AP", "epochs", "steps", "seconds of training")
 
 
 def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]]:
@@ -60,8 +60,8 @@ def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]
     Returns
     -------
     list of Path
-        NAME.md, NAME.csv, NAME-runs.csv and NAME.png, and NAME-curve.csv and NAME-curve.png of a table whose
-        rows are points of curves.
+        NAME.md, NAME.csv, NAME-runs.csv and NAME.png; NAME-curve.csv and NAME-curve.png of a table whose
+        rows are points of curves; NAME-race.csv of one that compares the ways to the same AP.
     list of SegdecError
         What is wrong with runs that cannot be used; the table lists them.
 
@@ -92,6 +92,8 @@ def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]
         f"{table.name}.csv": to_table_csv(lines).encode(),
         f"{table.name}.md": to_markdown(table, lines, races, unusable).encode(),
     }
+    if table.to_same_ap:
+        contents[f"{table.name}-race.csv"] = to_race_csv(races).encode()
     if intervals:
         contents[f"{table.name}.png"] = draw_intervals(intervals, table.title, shared, "AP in per cent")
     if curves := find_curves(lines, out):
@@ -139,10 +141,13 @@ def to_markdown(
         parts.append(_markdown(_CIRCUMSTANCES, [(", ".join(rows), *each) for each, rows in alike.items()]))
     if races:
         parts.append(
-            "To the same validation AP, the best that both trainings of a pair reach: this row / the row that"
-            " it stands against.\n"
+            "To the same validation AP, the best that both trainings of a pair reach once their decision"
+            " stage learns: this row / the other; mean ± standard deviation over runs, each of which stands in"
+            f" {table.name}-race.csv.\n"
         )
-        parts.append(_markdown(_RACES, [_race(each) for each in races]))
+        names = dict.fromkeys((each.line, each.against) for each in races)
+        same = ([each for each in races if (each.line, each.against) == pair] for pair in names)
+        parts.append(_markdown(_RACES, [_mean_race(each) for each in same]))
     if unfinished := [*(f"- {each}" for each in unusable), *_what_is_missing(table, lines)]:
         parts.append("## Not in the table, or not in full\n")
         parts.append("\n".join(unfinished) + "\n")
@@ -173,13 +178,44 @@ def to_table_csv(lines: Iterable[Line]) -> str:
         values: list[object] = [line.name, len(line.runs), line.failed]
         values += [_all(line.seeds, " "), _all(line.folds, " ")]
         for name in spreads:
-            spread: Spread = getattr(line, name)
-            values += [_round(spread.mean), _round(spread.deviation)]
+            found: Spread = getattr(line, name)
+            values += [_round(found.mean), _round(found.deviation)]
         paper = line.row.paper if line.is_papers else Figures()
         values += [paper.ap, paper.fp, paper.fn, line.row.against, line.pairs]
         values += [_round(line.difference), _round(line.p, 6)]
         names = ("epochs", "height", "width", "precision", "threshold_from", "commit", "machine")
         writer.writerow(values + [_all(getattr(run, name) for run in line.runs) for name in names])
+    return stream.getvalue()
+
+
+def to_race_csv(races: Iterable[Race]) -> str:
+    """Write the ways to the same validation AP as CSV, a line for each pair of runs.
+
+    Parameters
+    ----------
+    races
+        From `segdec.experiments.lines.race`.
+
+    Returns
+    -------
+    str
+    """
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    counted = ("epochs", "steps", "seconds")
+    writer.writerow(
+        [
+            "row",
+            "against",
+            "fold",
+            "seed",
+            "val_ap",
+            *(f"{name}{of}" for name in counted for of in ("", "_against")),
+        ]
+    )
+    for each in races:
+        pairs = (round(value, 3) for name in counted for value in getattr(each, name))
+        writer.writerow([each.line, each.against, each.fold, each.seed, _round(each.ap, 6), *pairs])
     return stream.getvalue()
 
 
@@ -221,15 +257,19 @@ def _circumstances(line: Line) -> tuple[str, ...]:
     )
 
 
-def _race(race: Race) -> tuple[str, ...]:
+def _mean_race(races: Sequence[Race]) -> tuple[str, ...]:
+    def both(name: str, digits: int) -> str:
+        pairs = [getattr(each, name) for each in races]
+        return " / ".join(_plus_minus(spread(values), digits) for values in zip(*pairs, strict=True))
+
     return (
-        race.line,
-        race.fold,
-        str(race.seed),
-        f"{100 * race.ap:.2f}",
-        f"{race.epochs[0]} / {race.epochs[1]}",
-        f"{race.steps[0]} / {race.steps[1]}",
-        f"{race.seconds[0]:.0f} / {race.seconds[1]:.0f}",
+        races[0].line,
+        races[0].against,
+        str(len(races)),
+        _plus_minus(spread([100 * each.ap for each in races])),
+        both("epochs", 1),
+        both("steps", 0),
+        both("seconds", 0),
     )
 
 
@@ -274,16 +314,16 @@ def _all(values: Iterable[object], between: str = "; ") -> str:
     return between.join(dict.fromkeys(str(value) for value in values))
 
 
-def _plus_minus(spread: Spread) -> str:
-    if spread.mean is None:
+def _plus_minus(found: Spread, digits: int = 2) -> str:
+    if found.mean is None:
         return "undefined"
-    return f"{spread.mean:.2f}" + (f" ± {spread.deviation:.2f}" if spread.deviation is not None else "")
-
-
-def _count(spread: Spread) -> str:
-    return (
-        "–" if spread.mean is None else f"{spread.mean:g}" if spread.mean % 1 == 0 else f"{spread.mean:.1f}"
+    return f"{found.mean:.{digits}f}" + (
+        f" ± {found.deviation:.{digits}f}" if found.deviation is not None else ""
     )
+
+
+def _count(found: Spread) -> str:
+    return "–" if found.mean is None else f"{found.mean:g}" if found.mean % 1 == 0 else f"{found.mean:.1f}"
 
 
 def _round(value: float | None, digits: int = 4) -> float | None:
