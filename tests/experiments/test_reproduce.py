@@ -545,12 +545,35 @@ def test_rows_are_compared_by_pairs_and_by_the_way_to_the_same_ap(tmp_path, data
 
 
 def test_the_command_lists_every_table_and_counts_from_the_data(data):
-    shown = CliRunner().invoke(app, ["reproduce", "--list"]).output
+    shown = listed()
     for name in ("dagm", "kolektor", "severstal", "ablation", "two-stage", "mixed", "departures"):
         assert f"{name}: " in shown
     assert "33                                               3 trainings, 6930 steps" in shown
-    counted = CliRunner().invoke(
-        app, ["reproduce", "dagm", "--list", "--data", str(data), "--folds", "1", "--rows", "class1"]
-    )
+    assert "class8                                           1 trainings, 3600 steps" in shown
+    assert "Steps are counted by positive items, which may have several images; --data counts" in shown
+    assert "Times on this machine are estimated by --measure" in shown
+    counted = listed("dagm", "--data", str(data), "--folds", "1", "--rows", "class1")
     # 4 defective and 4 good images make one batch of 5
-    assert "1 trainings, 60 steps" in counted.output
+    assert "1 trainings, 60 steps" in counted
+    assert "Steps are counted from the data" in counted
+
+
+def listed(*words: str) -> str:
+    return CliRunner().invoke(app, ["reproduce", *words, "--list"]).output
+
+
+def test_the_list_counts_the_chosen_folds_and_seeds_also_without_data():
+    shown = listed("kolektor", "--rows", "33", "--folds", "0", "--seeds", "0", "--seeds", "1")
+    assert "33                                               2 trainings, 4620 steps" in shown
+    shown = listed("ablation", "--folds", "8")
+    assert "dagm-all" in shown
+    assert "kolektor-all" not in shown
+
+
+def test_a_folder_that_does_not_exist_is_said_and_not_made(tmp_path):
+    with pytest.raises(DataError, match=r"nope does not exist; --data names"):
+        plan(TABLE, [str(tmp_path / "nope")], tmp_path)
+    result = CliRunner().invoke(app, ["reproduce", "dagm", "--tabulate", "--out", str(tmp_path / "mistyped")])
+    assert isinstance(result.exception, DataError)
+    assert "mistyped does not exist" in str(result.exception)
+    assert not (tmp_path / "mistyped").exists()

@@ -55,7 +55,20 @@ def reproduce(
                 if data
                 else ()
             )
-            show(table_lines(each, rows or (), len(seeds), tuple(settings or ()), measured, planned))
+            show(
+                table_lines(
+                    each, rows or (), folds or (), len(seeds), tuple(settings or ()), measured, planned
+                )
+            )
+        counted = (
+            "from the data"
+            if data
+            else "by positive items, which may have several images; --data counts them"
+        )
+        times = (
+            "those of the steps alone, one training after the other" if measured else "estimated by --measure"
+        )
+        show([f"Steps are counted {counted}.", f"Times on this machine are {times}."])
         return
     if table is None:
         raise typer.BadParameter("name a table; segdec reproduce --list shows them")

@@ -125,6 +125,7 @@ def experiment_bars() -> Generator[
 def table_lines(
     table: Table,
     rows: Sequence[str],
+    folds: Sequence[str],
     seeds: int,
     settings: tuple[str, ...],
     measured: bool,
@@ -136,8 +137,8 @@ def table_lines(
     ----------
     table
         Which.
-    rows
-        Names of rows; empty takes all.
+    rows, folds
+        Names of rows and of folds; empty takes all.
     seeds
         How many.
     settings
@@ -154,14 +155,12 @@ def table_lines(
     from segdec.experiments import DATA_SETS, choose_rows, efforts, measure
 
     lines = [f"{table.name}: {table.title}", *(f"  needs {DATA_SETS[name]}" for name in table.data)]
-    chosen = choose_rows(table, rows)
+    chosen = choose_rows(table, rows, folds)
     times = measure(chosen, settings) if measured else None
     for effort in efforts(chosen, seeds, settings, times, jobs):
         steps = "steps depend on the data" if effort.steps is None else f"{effort.steps} steps"
         time = "" if effort.seconds is None else f", {_duration(effort.seconds)}"
         lines.append(f"    {effort.row:<46} {effort.trainings:>3} trainings, {steps}{time}")
-    if measured:
-        lines.append("Times are those of the steps alone, one training after the other, on this machine.")
     return [*lines, ""]
 
 

@@ -6,7 +6,7 @@ import hashlib
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segdec.config import Config, load_config
@@ -134,9 +134,10 @@ def plan(
         if key in _OPTIONS:
             raise ConfigError(f"--set {key} would be the same in every training; use {_OPTIONS[key]} instead")
     folders = find_data(table, data)
-    chosen = [row for row in choose_rows(table, rows) if row.data in folders]
+    wanted = choose_rows(table, rows, folds)
+    chosen = [row for row in wanted if row.data in folders]
     if not chosen:
-        needed = ", ".join(dict.fromkeys(row.data for row in choose_rows(table, rows)))
+        needed = ", ".join(dict.fromkeys(row.data for row in wanted))
         raise DataError(f"these rows need other data; name a folder of {needed} by --data")
     changed = changes(settings)
     jobs: dict[Path, Job] = {}
@@ -145,7 +146,7 @@ def plan(
             root = folders[row.data]
             own = (f"data.splits={_toml(_splits(root, splits))}",) if row.data == "kolektor" else ()
             previous = next((one for one in chosen if one.name == row.after), None)
-            for fold in _choose_folds(row, folds, chosen):
+            for fold in row.folds:
                 job = Job(
                     row,
                     changed,
@@ -232,6 +233,8 @@ def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
     for words in given:
         name, equals, path = words.rpartition("=")
         root = Path(path)
+        if not root.exists():
+            raise DataError(f"{root} does not exist; --data names the folder of a data set")
         layout = next((layout.name for layout in LAYOUTS if layout.looks_like(root)), "no data set")
         if layout not in table.data or (equals and name != layout):
             raise DataError(f"{root} was taken for {layout}; the table {table.name} needs: {needed}")
@@ -241,8 +244,8 @@ def find_data(table: Table, given: Sequence[str]) -> dict[str, Path]:
     return found
 
 
-def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
-    """Choose rows of a table, and with them those that they come after.
+def choose_rows(table: Table, names: Sequence[str], folds: Sequence[str] = ()) -> tuple[Row, ...]:
+    """Choose rows of a table, and with them those that they come after; and of each row the folds.
 
     Parameters
     ----------
@@ -250,16 +253,18 @@ def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
         Whose rows.
     names
         Of the rows; empty takes all.
+    folds
+        "0" or "fold0", "8" or "class8"; empty takes all.
 
     Returns
     -------
     tuple of Row
-        In the table's order.
+        In the table's order, without rows that have none of the folds.
 
     Raises
     ------
     ConfigError
-        If there is no row of a name.
+        If there is no row of a name, or no row has any of the folds.
     """
     known = [row.name for row in table.rows]
     for name in names:
@@ -269,7 +274,17 @@ def choose_rows(table: Table, names: Sequence[str]) -> tuple[Row, ...]:
     for row in reversed(table.rows):  # a row stands below the one that it comes after
         if row.name in wanted and row.after is not None:
             wanted.add(row.after)
-    return tuple(row for row in table.rows if row.name in wanted)
+    rows = [row for row in table.rows if row.name in wanted]
+    chosen = [replace(row, folds=tuple(each for each in row.folds if _is_meant(each, folds))) for row in rows]
+    if not any(row.folds for row in chosen):
+        raise ConfigError(
+            f"no fold {', '.join(folds)}; the row {rows[0].name} has {', '.join(rows[0].folds)}"
+        )
+    return tuple(row for row in chosen if row.folds)
+
+
+def _is_meant(fold: str, folds: Sequence[str]) -> bool:
+    return not folds or fold in folds or re.sub(r"^\D+", "", fold) in folds
 
 
 def changes(settings: Sequence[str]) -> tuple[str, ...]:
@@ -325,16 +340,6 @@ def variant_name(settings: Sequence[str]) -> str:
 
 def _hash(text: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
-
-
-def _choose_folds(row: Row, wanted: Sequence[str], rows: Sequence[Row]) -> list[str]:
-    def is_wanted(fold: str) -> bool:
-        return not wanted or fold in wanted or re.sub(r"^\D+", "", fold) in wanted
-
-    chosen = [fold for fold in row.folds if is_wanted(fold)]
-    if not chosen and not any(is_wanted(fold) for other in rows for fold in other.folds):
-        raise ConfigError(f"no fold {', '.join(wanted)}; the row {row.name} has {', '.join(row.folds)}")
-    return chosen
 
 
 def _place(root: Path, fold: str) -> Path:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from segdec.config import load_config
-from segdec.errors import ModelError, OutputError, SegdecError
+from segdec.errors import DataError, ModelError, OutputError, SegdecError
 from segdec.experiments.jobs import DONE, FAILED, configure, variant_name
 from segdec.experiments.tables import Row, Table
 from segdec.experiments.work import SESSIONS, check_same, damaged, judged
@@ -119,7 +119,14 @@ def find_outcomes(table: Table, out: Path) -> tuple[list[Outcome], list[SegdecEr
         By row, variant, seed and fold. A run that two rows share stands in both.
     list of SegdecError
         Of each run that is damaged, or of another configuration or division into folds, what is wrong.
+
+    Raises
+    ------
+    DataError
+        If there is no such folder.
     """
+    if not out.is_dir():
+        raise DataError(f"{out} does not exist; --out names the folder that holds the results")
     found = []
     problems: dict[str, SegdecError] = {}  # of a run that two rows share only one
     tests: dict[tuple[str, ...], dict[str, Path]] = defaultdict(dict)

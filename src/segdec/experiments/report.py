@@ -69,6 +69,8 @@ def write_report(table: Table, out: Path) -> tuple[list[Path], list[SegdecError]
     ------
     OutputError
         If a file cannot be written.
+    DataError
+        If there is no such folder.
     MissingExtraError
         If matplotlib is not installed.
     """
@@ -142,8 +144,8 @@ def to_markdown(
     if races:
         parts.append(
             "To the same validation AP, the best that both trainings of a pair reach once their decision"
-            " stage learns: this row / the other; mean ± standard deviation over runs, each of which stands in"
-            f" {table.name}-race.csv.\n"
+            " stage learns: this row / the other; mean ± standard deviation over runs, each of which stands"
+            f" in {table.name}-race.csv.\n"
         )
         names = dict.fromkeys((each.line, each.against) for each in races)
         same = ([each for each in races if (each.line, each.against) == pair] for pair in names)

@@ -54,7 +54,8 @@ def known_steps(row: Row, settings: tuple[str, ...] = ()) -> int | None:
     Returns
     -------
     int or None
-        Of all folds together. None where the number of defective training images is not known.
+        Of all folds together, each positive counted as one image, which the data may know better
+        (`Row.positives`). None where the number of positives is not known.
 
     Examples
     --------
