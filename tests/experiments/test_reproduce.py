@@ -551,11 +551,11 @@ def test_the_command_lists_every_table_and_counts_from_the_data(data):
     assert "33                                               3 trainings, 6930 steps" in shown
     assert "class8                                           1 trainings, 3600 steps" in shown
     assert "Steps are counted by positive items, which may have several images; --data counts" in shown
-    assert "Times on this machine are estimated by --measure" in shown
+    assert "Add --measure for an estimate of time here." in shown
     counted = listed("dagm", "--data", str(data), "--folds", "1", "--rows", "class1")
     # 4 defective and 4 good images make one batch of 5
     assert "1 trainings, 60 steps" in counted
-    assert "Steps are counted from the data" in counted
+    assert "Steps are counted in the data" in counted
 
 
 def listed(*words: str) -> str:

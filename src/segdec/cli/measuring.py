@@ -48,27 +48,12 @@ def reproduce(
     from segdec.experiments import reproduce as run_table
 
     seeds = list(dict.fromkeys(seeds or [0]))
+    chosen = (rows or (), folds or ())
     if listing:
         for each in TABLES.values() if table is None else [find_table(table)]:
-            planned = (
-                plan(each, data, folder, (0,), rows or (), folds or (), settings or (), splits)
-                if data
-                else ()
-            )
-            show(
-                table_lines(
-                    each, rows or (), folds or (), len(seeds), tuple(settings or ()), measured, planned
-                )
-            )
-        counted = (
-            "from the data"
-            if data
-            else "by positive items, which may have several images; --data counts them"
-        )
-        times = (
-            "those of the steps alone, one training after the other" if measured else "estimated by --measure"
-        )
-        show([f"Steps are counted {counted}.", f"Times on this machine are {times}."])
+            planned = plan(each, data, folder, (0,), *chosen, settings or (), splits) if data else ()
+            show(table_lines(each, *chosen, len(seeds), tuple(settings or ()), measured, planned))
+        show(_about_efforts(measured, bool(data)))
         return
     if table is None:
         raise typer.BadParameter("name a table; segdec reproduce --list shows them")
@@ -76,7 +61,7 @@ def reproduce(
     if tabulate:
         paths, problems = write_report(found, folder)
     else:
-        planned = plan(found, data or (), folder, seeds, rows or (), folds or (), settings or (), splits)
+        planned = plan(found, data or (), folder, seeds, *chosen, settings or (), splits)
         try:
             with experiment_bars() as (settled, watch):
                 paths, problems = run_table(found, planned, folder, jobs, settled, watch)
@@ -86,6 +71,15 @@ def reproduce(
     out.print(f"Written: {', '.join(str(path) for path in paths)}", markup=False)
     if problems:
         raise problems[0]
+
+
+def _about_efforts(measured: bool, counted: bool) -> list[str]:
+    by_items = "Steps are counted by positive items, which may have several images; --data counts these."
+    times = "Times are those of the steps alone, one training after the other, on this machine."
+    return [
+        "Steps are counted in the data." if counted else by_items,
+        times if measured else "Add --measure for an estimate of time here.",
+    ]
 
 
 @app.command()

@@ -1,7 +1,7 @@
 """The paper's experiments as data: tables of rows, each a recipe with changes.
 
-Sources: arXiv:2007.07676 (the paper) and, for the table "mixed", arXiv:2104.06064. A figure of theirs
-stands here only where it is known: from the paper itself, or, marked as quoted, from tables of later papers.
+Sources: arXiv:2007.07676 (the paper) and, for the table "mixed", arXiv:2104.06064. Only figures of theirs
+that are known stand here: from the paper itself, or, marked as quoted, from tables of later papers.
 """
 
 from __future__ import annotations
@@ -67,8 +67,8 @@ class Row:
     against
         Name of the row that it is compared with, None for none.
     positives
-        What teaches of defects, as far as known without the data: images, but of KolektorSDD items, some of
-        which have more than one defective image.
+        Defective images that teach, as far as known without the data; of KolektorSDD items, some of which
+        have more than one.
     folds
         Of `FOLDS`.
     after
@@ -275,9 +275,8 @@ _MIXED: dict[str, tuple[tuple[str, ...], tuple[str, ...], dict[int | None, float
         {None: None, 1500: None, 750: None, 300: None, 0: None},
     ),
 }
-"""Data set -> settings, settings without any mask, and masks (None: all) -> that paper's AP.
-
-Of these figures only KolektorSDD2's were confirmed."""
+"""Data set -> settings, settings without any mask, and masks (None: all) -> that paper's AP; of these figures
+only KolektorSDD2's were confirmed."""
 
 
 def _mixed() -> tuple[Row, ...]:
