@@ -144,9 +144,7 @@ def find_outcomes(table: Table, out: Path) -> tuple[list[Outcome], list[SegdecEr
                     continue
                 try:
                     outcome = _read(table, row, variant, fold, int(seed), run, out)
-                    if (
-                        row.data == "kolektor" and outcome.epochs
-                    ):  # its folds are those of a file, and it has begun
+                    if row.data == "kolektor" and outcome.epochs:  # the folds of a file, and it has begun
                         _check_folds(run, fold, tests[variant, *together])
                     found.append(outcome)
                 except (ModelError, OutputError) as error:
