@@ -345,6 +345,53 @@ def test_auto_takes_the_fastest(run: Path, monkeypatch) -> None:
         chosen(run)
 
 
+def certify_on(run: Path, *places: tuple[str, str, bool]) -> None:
+    """Give every check one verdict for each machine: its kind of CPU, its CPU, and whether it passed."""
+    path = run / "model" / CERTIFICATE
+    certificate = Certificate.model_validate_json(path.read_bytes())
+    checks = [
+        check.model_copy(
+            update={
+                "machine": check.machine | {"cpu_kind": kind, "cpu": name},
+                "passed": passed,
+                "reason": None if passed else f"AP falls on {name}",
+                "milliseconds": 1.0,
+                "torch_milliseconds": 10.0,
+            }
+        )
+        for check in certificate.checks
+        for kind, name, passed in places
+    ]
+    path.write_text(
+        certificate.model_copy(update={"checks": tuple(checks)}).model_dump_json(), encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "failed"),
+    [
+        ([("kind", "other", True), ("kind", "this", False)], "this"),
+        ([("kind", "this", False), ("kind", "other", True)], "this"),
+        ([("kind", "this", True), ("kind", "other", False)], None),
+        ([("else", "other", True), ("kind", "another", False)], "another"),
+        ([("else", "this", False), ("kind", "another", True)], None),  # a name that two kinds share
+        ([("else", "other", True), ("elsewhere", "another", False)], None),
+    ],
+)
+def test_the_nearest_of_several_machines_decides(run: Path, monkeypatch, places, failed) -> None:
+    monkeypatch.setattr(choice, "has_gpu", lambda: False)
+    monkeypatch.setattr(choice, "cpu_kind", lambda: "kind")
+    monkeypatch.setattr(choice, "cpu_name", lambda: "this")
+    certify_on(run, *places)
+    if failed is None:
+        assert chosen(run, backend="onnx", precision="int8").precision == "int8"
+        assert chosen(run).backend != "torch"
+    else:
+        with pytest.raises(ModelError, match=f"failed its certification: AP falls on {failed};"):
+            chosen(run, backend="onnx", precision="int8")
+        assert chosen(run).backend == "torch"
+
+
 def test_auto_takes_torch_where_that_is_faster_or_alone(run: Path, trained_run: Path, monkeypatch) -> None:
     set_times(run, {})
     assert chosen(run).backend == "torch"

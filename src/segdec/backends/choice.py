@@ -24,7 +24,7 @@ from segdec.errors import ConfigError, MissingExtraError, ModelError
 from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
-from segdec.runtime import cpu_kind, has_gpu
+from segdec.runtime import cpu_kind, cpu_name, has_gpu
 from segdec.tiles import Tiling, trained_tiling
 
 _MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
@@ -61,6 +61,7 @@ def choose_backend(
 
     Times are those that the certificate holds, each relative to PyTorch on the same machine. bf16 and int8
     round otherwise on another kind of CPU; "auto" takes them only on the kind that they were certified on.
+    Where several machines certified a file, this CPU's own check decides, else those of its kind, else all.
 
     Parameters
     ----------
@@ -102,7 +103,7 @@ def choose_backend(
         )
     wanted = _Wish(backend, precision, context, tiling)
     certificate = read_certificate(folder)
-    checks = [check for check in certificate.checks if wanted.fits(check)] if certificate else []
+    checks = [check for check in _nearest(certificate.checks) if wanted.fits(check)] if certificate else []
     usable = [check for check in checks if refusal(folder, card, certificate, check, tiling) is None]
     torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
     if torch_fits and has_gpu():
@@ -243,6 +244,20 @@ def _relative_time(check: Check) -> float:
 
 def _is_at_home(check: Check) -> bool:
     return check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+
+
+def _nearest(checks: Iterable[Check]) -> list[Check]:
+    """Keep of each file what was seen nearest: on this CPU, else on CPUs of its kind, else on any."""
+    here = (cpu_kind(), cpu_name())
+    found: dict[tuple[str, str, str], tuple[int, list[Check]]] = {}
+    for check in checks:
+        place = (check.machine.get("cpu_kind"), check.machine.get("cpu"))
+        near = (place[0] == here[0]) + (place == here)
+        key = (check.backend, check.precision, check.file)
+        best, kept = found.get(key, (-1, []))
+        if near >= best:
+            found[key] = (near, [*kept, check] if near == best else [check])
+    return [check for _, kept in found.values() for check in kept]
 
 
 def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
