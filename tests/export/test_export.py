@@ -303,6 +303,35 @@ def test_a_file_that_is_no_graph(run: Path, backend: str) -> None:
         Predictor(run, backend=backend, precision="fp32", allow_uncertified=True)
 
 
+def test_auto_without_torch_takes_of_uncertified_files_what_is_nearest_to_one(run: Path, monkeypatch) -> None:
+    hidden = {"torch"}
+    monkeypatch.setattr(choice, "is_installed", lambda name: name not in hidden)
+    set_times(run, {("openvino", "int8"): 1.0, ("openvino", "fp32"): 2.0})
+    rewrite(run, passed=False, reason="AP falls")
+
+    def taken(**wish) -> tuple[str, str]:
+        one = chosen(run, allow_uncertified=True, **wish)
+        return one.backend, one.precision
+
+    assert taken() == ("openvino", "fp32")  # all failed: the one that rounds least, then the fastest
+    hidden.add("openvino")
+    assert taken() == ("onnx", "fp32")
+    hidden.remove("openvino")
+    path = run / "model" / CERTIFICATE
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    for check in tree["checks"]:
+        check["passed"] = (check["backend"], check["precision"]) == ("onnx", "fp32")
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    for graph in (run / "model").glob("*.onnx"):
+        graph.write_bytes(graph.read_bytes() + b"\x12\x00")
+    assert taken() == ("onnx", "fp32")  # it passed before it was changed; the others never did
+    monkeypatch.setattr(choice, "cpu_kind", lambda: "another")
+    assert taken() == ("onnx", "fp32")
+    assert taken(precision="int8") == ("onnx", "int8")  # of no use to auto, but asked for
+    assert taken(precision="bf16") == ("openvino", "bf16")
+    assert taken(backend="openvino", precision="int8") == ("openvino", "int8")
+
+
 # --- the fastest ----------------------------------------------------------------------------------------
 
 

@@ -109,7 +109,7 @@ def choose_backend(
     if torch_fits and has_gpu():
         return Choice("torch", context=context)
     if backend == "auto":
-        usable = [check for check in usable if is_installed(check.backend) and _is_at_home(check)]
+        usable = [check for check in usable if _runs_here(check)]
     if usable:
         best = min(usable, key=_relative_time)
         if not torch_fits or _relative_time(best) < 1:
@@ -242,8 +242,10 @@ def _relative_time(check: Check) -> float:
     return check.milliseconds / check.torch_milliseconds
 
 
-def _is_at_home(check: Check) -> bool:
-    return check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+def _runs_here(check: Check) -> bool:
+    """Tell whether "auto" may take it: its library is there, and this kind of CPU rounds as it was seen."""
+    at_home = check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+    return at_home and is_installed(check.backend)
 
 
 def _nearest(checks: Iterable[Check]) -> list[Check]:
@@ -261,14 +263,19 @@ def _nearest(checks: Iterable[Check]) -> list[Check]:
 
 
 def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
+    """Take what is there without a certificate that holds: what passed once first, then what rounds least."""
     present = [check for check in checks if (folder / check.file).is_file()]
+    if wanted.backend == "auto":
+        present = [check for check in present if _runs_here(check)]
     if present:
-        best = min(present, key=_relative_time)
+        best = min(
+            present, key=lambda check: (not check.passed, check.precision != "fp32", _relative_time(check))
+        )
         return Choice(best.backend, best.precision, best.context, folder / best.file)
     for precision, form, name in wanted.files():
         if (folder / name).is_file():
-            backend: BackendName = "openvino" if wanted.backend == "openvino" else "onnx"
-            return Choice(backend, precision, form, folder / name)
+            other = wanted.backend == "openvino" or precision in ("bf16", "int8-bf16")
+            return Choice("openvino" if other else "onnx", precision, form, folder / name)
     raise ModelError(_no_file(folder, wanted))
 
 
