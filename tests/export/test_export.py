@@ -185,13 +185,32 @@ def test_the_program_in_the_documentation(trained_run: Path, tmp_path: Path, mon
 def test_an_altered_file_is_refused(run: Path, monkeypatch, capsys) -> None:
     path = run / "model" / "model.onnx"
     path.write_bytes(path.read_bytes() + b"\x12\x00")
-    with pytest.raises(ModelError, match=r"model\.onnx was changed after its certification; certify it with"):
+    with pytest.raises(
+        ModelError, match=r"model\.onnx, onnx in fp32, was changed after its certif.*allow-unc"
+    ):
         Predictor(run, backend="onnx", context="direct")
     assert Predictor(run, backend="onnx", context="direct", allow_uncertified=True, threads=1)
     assert (
         call(monkeypatch, "predict", run, images_of(run)[0], "--backend", "onnx", "--precision", "fp32") == 5
     )
     assert "was changed after its certification" in capsys.readouterr().err
+
+
+def test_the_reason_is_that_of_the_file_and_precision_it_stands_with(run: Path) -> None:
+    """A changed file also fails in another precision; what is said first is that it was changed."""
+    rewrite(run, passed=False, reason="AP falls")
+    path = run / "model" / "model-spectral.onnx"
+    with pytest.raises(
+        ModelError, match=r"spectral\.onnx, openvino in fp32, failed its certification: AP falls"
+    ):
+        chosen(run, backend="openvino", precision="fp32")
+    with pytest.raises(
+        ModelError, match=r"onnx in int8, failed .*; certify it with: segdec .* --to onnx int8 "
+    ):
+        chosen(run, backend="onnx", context="spectral")
+    path.write_bytes(path.read_bytes() + b"\x12\x00")
+    with pytest.raises(ModelError, match=r"spectral\.onnx, openvino in fp32, was changed"):
+        chosen(run, backend="openvino")
 
 
 def test_altered_weights_are_refused(run: Path) -> None:
@@ -272,7 +291,7 @@ def test_a_file_that_is_not_there(trained_run: Path, run: Path) -> None:
     with pytest.raises(ModelError, match="holds no file for onnx"):
         Predictor(trained_run, backend="onnx", allow_uncertified=True)
     (run / "model" / "model.onnx").unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx is missing"):
+    with pytest.raises(ModelError, match=r"model\.onnx, onnx in fp32, is missing; .* --to onnx$"):
         Predictor(run, backend="onnx", context="direct")
 
 

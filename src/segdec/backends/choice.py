@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -157,19 +157,19 @@ def refusal(
     """
     if certificate is None:
         return "has no certificate"
-    if not check.passed:
-        return f"failed its certification: {check.reason}"
+    path = folder / check.file
+    if not path.is_file():
+        return "is missing"
+    if sha256(path.read_bytes()) != check.sha256:
+        return "was changed after its certification"
     if certificate.weights != card.files[WEIGHTS]:
         return "was certified for other weights"
     if (certificate.threshold, certificate.review_threshold) != thresholds(card):
         return f"was certified at other thresholds ({certificate.threshold:.6g}, now {card.threshold:.6g})"
     if not _covers(check.images.tiles, tiling):
         return f"was certified {_in_words(check.images.tiles)}, not {_in_words(tiling)}"
-    path = folder / check.file
-    if not path.is_file():
-        return "is missing"
-    if sha256(path.read_bytes()) != check.sha256:
-        return "was changed after its certification"
+    if not check.passed:
+        return f"failed its certification: {check.reason}"
     return None
 
 
@@ -284,7 +284,7 @@ def _why_not(
     card: ModelCard,
     wanted: _Wish,
     certificate: Certificate | None,
-    checks: Iterable[Check],
+    checks: Sequence[Check],
 ) -> str:
     trained = trained_tiling(card)
     if not _covers(trained, wanted.tiling):
@@ -293,20 +293,22 @@ def _why_not(
             f" {_in_words(wanted.tiling)}; predict as it was trained, or with --backend torch"
             " (--allow-uncertified takes an export as it is)"
         )
-    reasons = {check.file: refusal(folder, card, certificate, check, wanted.tiling) for check in checks}
-    for file, reason in reasons.items():
+    for check in checks:
+        reason = refusal(folder, card, certificate, check, wanted.tiling)
         if reason is not None:
+            again = replace(wanted, backend=check.backend, precision=check.precision).command(folder)
+            as_it_is = " (--allow-uncertified takes it as it is)" if (folder / check.file).is_file() else ""
             return (
-                f"{folder / file} {reason}; certify it with: {wanted.command(folder)}"
-                " (--allow-uncertified takes it as it is)"
+                f"{folder / check.file}, {check.backend} in {check.precision}, {reason}; certify it with:"
+                f" {again}{as_it_is}"
             )
     names = [name for _, _, name in wanted.files() if (folder / name).is_file()]
-    if names and not reasons:
+    if names and not checks:
         return (
             f"{folder / names[0]} is not certified for {_what(wanted)} ({CERTIFICATE} does not name it);"
             f" certify it with: {wanted.command(folder)} (--allow-uncertified takes it as it is)"
         )
-    if reasons:  # certified, but on another kind of CPU or for a library that is not installed
+    if checks:  # certified, but on another kind of CPU or for a library that is not installed
         return (
             f"the exports in {folder} are certified for other machines or need what is not installed here;"
             " name one with --backend and --precision"
