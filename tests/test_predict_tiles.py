@@ -73,8 +73,8 @@ def test_an_image_of_one_tile_is_predicted_as_without_tiles(model: Path) -> None
     assert [region.box for region in tiled.regions] == [region.box for region in whole.regions]
 
 
-@pytest.mark.parametrize("size", [(1, 900), (40, 30), (136, 128), (300, 211)])
-def test_images_of_any_size_are_predicted_in_their_own_pixels(model: Path, size: ImageSize) -> None:
+@pytest.mark.parametrize("size", [(64, 900), (90, 64), (136, 128), (300, 211)])
+def test_images_of_many_sizes_are_predicted_in_their_own_pixels(model: Path, size: ImageSize) -> None:
     predictor = segdec.load(model, tile=128, overlap=64)
     predictor.pixel_threshold = 0.5
     prediction = predictor.predict(make_image(2, size))
@@ -85,6 +85,18 @@ def test_images_of_any_size_are_predicted_in_their_own_pixels(model: Path, size:
         x, y, width, height = region.box
         assert x + width <= size[1]
         assert y + height <= size[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 100_000), (63, 300), (300, 63)])
+def test_an_image_that_is_too_small_for_tiles(model: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    predictor = Predictor(model, "cpu", tile=128)
+    said = rf"is too small: {shape[0]} x {shape[1]} pixels .*, and a model in tiles takes 64 x 64 and more;"
+    with pytest.raises(ImageError, match=f"the image {said} give the whole image"):
+        predictor.predict(np.zeros(shape, np.uint8))
+    write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
+    (row,) = predict_files(predictor, [tmp_path / "a.png"])
+    assert isinstance(row, Unreadable)
+    assert row.reason.startswith(f"{tmp_path / 'a.png'} is too small")
 
 
 def test_the_score_is_that_of_the_worst_tile(model: Path) -> None:

@@ -1,14 +1,21 @@
-"""What an export may differ by: just inside each limit it passes, just outside it fails with the reason."""
+"""What certifies an export: images that can be used, and limits with what is just inside and just outside."""
 
 from __future__ import annotations
 
 import math
+from pathlib import Path
 from typing import get_args
 
+import numpy as np
 import pytest
 
 from segdec.certificate import Difference, Flip, Limits, Precision
-from segdec.export.compare import LIMITS, why_failed
+from segdec.config import NetworkConfig
+from segdec.export.compare import LIMITS, sort_out, why_failed
+from segdec.export.evidence import Proof
+from segdec.imaging import write_image
+from segdec.model_card import ModelCard, Trained
+from segdec.tiles import Tiling
 
 FLIP = Flip(image="a.png", torch_score=0.4, score=0.6, torch_decision="good", decision="defect")
 
@@ -62,3 +69,27 @@ def test_just_inside_and_just_outside(
 
 def test_without_labels_there_is_no_ap_to_lose() -> None:
     assert why_failed(LIMITS["int8"], Difference(largest=0.1, mean=0.1), (), None, None) is None
+
+
+@pytest.mark.parametrize("tiling", [None, Tiling(tile=128, overlap=64, margin=32)])
+def test_images_that_are_too_small_certify_nothing(tmp_path: Path, tiling: Tiling | None) -> None:
+    card = ModelCard(
+        network=NetworkConfig(),
+        image_size=(128, 128),
+        channels=1,
+        threshold=0.5,
+        threshold_from="default",
+        pixel_threshold=0.5,
+        trained=Trained(
+            date="2030-01-01", run="r", dataset=None, data_hash=None, epoch=None, seed=None, commit=None
+        ),
+        versions={},
+    )
+    proofs = []
+    for height, width in ((64, 64), (63, 300), (300, 63)):
+        path = tmp_path / f"{height}x{width}.png"
+        write_image(path, np.zeros((height, width), np.uint8))
+        proofs.append(Proof(path.name, path, None))
+    found = sort_out(proofs, card, tiling)
+    assert [proof.name for proof in found.proofs] == ["64x64.png"]
+    assert found.unreadable == ("63x300.png", "300x63.png")
