@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 import segdec
@@ -186,6 +187,17 @@ def test_the_command_cuts_tiles(model: Path, tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, [*arguments, "--overlap", "much"])
     assert wrong.exit_code == 2
     assert "no overlap" in wrong.output
+
+
+@pytest.mark.parametrize("options", [["--tile", "128"], []])
+def test_whoever_cuts_tiles_is_not_warned_of_large_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    model = make_model(tmp_path / "model", tile=None if options else 128)
+    write_image(tmp_path / "a.png", make_image(2))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)  # the image has 60,000; twice as many are refused
+    result = CliRunner().invoke(app, ["predict", str(model), str(tmp_path / "a.png"), *options])
+    assert result.exit_code == 0, result.output
 
 
 def test_overlays_of_large_images_are_small(
