@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +18,7 @@ from PIL import Image
 from typer.testing import CliRunner
 
 import segdec
-from segdec.cli import app
+from segdec.cli import app, main
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, ImageError
 from segdec.imaging import Pixels, Rows, full_score_map, read_image, write_image
@@ -187,6 +189,29 @@ def test_the_command_cuts_tiles(model: Path, tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, [*arguments, "--overlap", "much"])
     assert wrong.exit_code == 2
     assert "no overlap" in wrong.output
+
+
+@pytest.mark.parametrize("options", [["--tile", "128"], []])
+@pytest.mark.parametrize("content", [b"II*\0" + bytes([99, 0, 0, 0]), b"II*\0" + bytes([8, 0, 0, 0, 9, 9])])
+def test_a_damaged_tiff_is_one_line(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    options: list[str],
+    content: bytes,
+) -> None:
+    """What reads it also warns and logs."""
+    (tmp_path / "a.tif").write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["segdec", "predict", str(model), str(tmp_path / "a.tif"), *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 9
+    said = capsys.readouterr()
+    assert "a.tif" in json.loads(said.out)["error"]
+    assert said.err.strip() == "1 of 1 images could not be used; their rows say why."
+    assert not caplog.records
 
 
 @pytest.mark.parametrize("options", [["--tile", "128"], []])
