@@ -168,8 +168,9 @@ def choose_context(
     Parameters
     ----------
     wish
-        "auto" takes the spectral form on a CPU, unless it has matrix tiles for the precision asked for:
-        what was measured to be faster (see docs/results.md).
+        "auto" takes the spectral form on a CPU, which takes a tenth of the direct one's time in fp32 (see
+        docs/performance.md, "Where the time goes"), unless the CPU has matrix tiles for the precision asked
+        for: these are made for the direct form's products. There the two were not compared.
     network
         Small windows gain nothing from the spectral form, and only the full context has one.
     precision
