@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -514,14 +516,22 @@ def test_8_bit_ranges_of_images_that_differ(trained_run: Path, tmp_path: Path) -
     assert after.score.largest == pytest.approx(before.score.largest, abs=1e-4)
 
 
-def test_a_cut_off_export_leaves_the_model_whole(trained_run: Path, tmp_path: Path, monkeypatch) -> None:
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def terminate(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_a_cut_off_export_leaves_the_model_whole(trained_run: Path, tmp_path: Path, stop) -> None:
     run = Path(shutil.copytree(trained_run, tmp_path / "run"))
     before = {path.name: path.read_bytes() for path in (run / "model").iterdir()}
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    handler = signal.getsignal(signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
         export(run, ["onnx"], watch=stop)
     assert {path.name: path.read_bytes() for path in (run / "model").iterdir()} == before
     assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in trained_run.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is handler
