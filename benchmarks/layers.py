@@ -1,9 +1,13 @@
-"""Where an exported model's time goes, layer by layer, as OpenVINO counts it.
+"""Where an exported model's time goes, layer by layer, as OpenVINO counts it, and the machine's limit.
+
+The limit of a layer is its multiply-adds divided by the machine's peak: what the faster of a product of large
+matrices and a wide convolution reaches in PyTorch (in 8 bits, the product).
 
 ::
 
     python benchmarks/layers.py runs/kolektor --precision int8-bf16
     python benchmarks/layers.py --untrained paper --size 512 512 --precision bf16
+    python benchmarks/layers.py --peak
 """
 
 from __future__ import annotations
@@ -11,8 +15,9 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
+import time
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any, get_args
 
@@ -62,6 +67,48 @@ def show(layers: Mapping[tuple[str, str, str], float], longest: int) -> None:
             print(f"{milliseconds:8.2f} ms {milliseconds / total:6.1%}  {', '.join(key)}")
 
 
+def measure_peaks(side: int) -> dict[str, float]:
+    """Return for each precision how many multiply-adds a second matrices of so many rows reach."""
+    import torch
+
+    def speed(count: int, compute: Callable[..., object], *operands: torch.Tensor) -> float:
+        seconds = []
+        for _ in range(_WARM_UP + _RUNS):
+            began = time.perf_counter()
+            compute(*operands)
+            seconds.append(time.perf_counter() - began)
+        return count / statistics.median(seconds[_WARM_UP:])
+
+    def floating(kind: torch.dtype) -> float:
+        wide, pixels = side // 8, 64
+        image = torch.rand(1, wide, pixels, pixels).to(kind, memory_format=torch.channels_last)
+        kernel = torch.rand(wide, wide, 3, 3).to(kind, memory_format=torch.channels_last)
+        count = wide * wide * 9 * (pixels - 2) ** 2
+        # on some CPUs one library multiplies matrices and another, faster one convolves
+        return max(
+            speed(side**3, torch.mm, *torch.rand(2, side, side).to(kind)),
+            speed(count, torch.nn.functional.conv2d, image, kernel),
+        )
+
+    whole = torch.randint(-128, 128, (2, side, side)).to(torch.int8)
+    with torch.inference_mode():
+        return {
+            "fp32": floating(torch.float32),
+            "bf16": floating(torch.bfloat16),
+            # sums in int32, for which PyTorch has no public product
+            "int8": speed(side**3, torch._int_mm, *whole),
+        }
+
+
+def show_peaks(side: int) -> None:
+    """Print what the machine's matrix products reach."""
+    import torch
+
+    print(f"machine  {machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
+    for name, peak in measure_peaks(side).items():
+        print(f"{name:7} {peak / 1e9:7.1f} G multiply-adds a second, median of {_RUNS}")
+
+
 def open_untrained(network: NetworkConfig, way: Way, form: Form, size: tuple[int, int], folder: Path) -> Any:
     """Open a network with random weights."""
     card, weights = write_untrained(folder, network, size)
@@ -77,7 +124,17 @@ def main() -> None:
     parser.add_argument("--precision", choices=get_args(Precision), default="fp32")
     parser.add_argument("--context", choices=get_args(Form), default="spectral")
     parser.add_argument("--longest", type=int, default=20)
+    parser.add_argument("--peak", action="store_true", help="measure the limit of this machine instead")
+    parser.add_argument(
+        "--side",
+        type=int,
+        default=4096,
+        help="of these matrices; convolutions have an eighth as many channels",
+    )
     given = parser.parse_args()
+    if given.peak:
+        show_peaks(given.side)
+        return
     if (given.model is None) == (given.untrained is None):
         parser.error("name a model folder, or --untrained")
     size = tuple(given.size)

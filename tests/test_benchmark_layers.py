@@ -42,3 +42,15 @@ def test_layers_are_counted(
         times = [float(found) for found in re.findall(r"^ +([\d.]+) ms", part, re.MULTILINE)]
         assert times == sorted(times, reverse=True)
         assert sum(times) <= total + 0.1
+
+
+def test_the_machines_peak_is_measured(
+    load_script: Callable[[Path], ModuleType],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.setattr(sys, "argv", ["layers.py", "--peak", "--side", "64"])
+    load_script(SCRIPT).main()
+    rows = re.findall(r"^(\w+) +([\d.]+) G multiply-adds a second", capsys.readouterr().out, re.MULTILINE)
+    assert [name for name, _ in rows] == ["fp32", "bf16", "int8"]
+    assert all(float(peak) > 0 for _, peak in rows)

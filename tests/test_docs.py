@@ -7,8 +7,10 @@ import runpy
 from pathlib import Path
 
 import pytest
+import typer
 
 from segdec import errors
+from segdec.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob("*.md"), *(ROOT / "docs").rglob("*.md")])
@@ -57,3 +59,23 @@ def test_every_exit_code_is_documented():
 
     assert rows == {kind.__name__: kind.exit_code for kind in kinds}
     assert f"| {errors.PARTIAL} |" in page
+
+
+def test_the_commands_page_names_the_options_that_there_are():
+    """In each command's section, and in what is quoted of other commands."""
+    page = (ROOT / "docs" / "reference" / "commands.md").read_text(encoding="utf-8")
+    named: dict[str, set[str]] = {}
+    for section in page.split("\n## segdec ")[1:]:
+        command = section.split()[0]
+        heading, _, text = section.partition("\n")
+        for code in [f"segdec {heading}", *re.findall(r"`([^`]+)`", text)]:
+            other = re.match(r"segdec ([\w-]+)", code)
+            named.setdefault(other[1] if other else command, set()).update(re.findall(r"--[a-z-]+", code))
+
+    group = typer.main.get_command(app)
+    known = {
+        name: {option for parameter in command.params for option in parameter.opts if option[0] == "-"}
+        for name, command in group.commands.items()
+    }
+
+    assert named == known

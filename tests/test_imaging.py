@@ -178,7 +178,7 @@ def test_what_is_no_image_is_refused(tmp_path: Path, read: object) -> None:
             read(tmp_path / name)  # type: ignore[operator]
 
 
-@pytest.mark.parametrize(("dtype", "words"), [(np.float32, "floating-point"), (np.int32, "32-bit")])
+@pytest.mark.parametrize(("dtype", "words"), [(np.float32, "floating-point"), (np.int32, "signed 32-bit")])
 def test_other_values_than_8_and_16_bits_are_refused(tmp_path: Path, dtype: type, words: str) -> None:
     Image.fromarray(np.ones((4, 4), dtype)).save(tmp_path / "f.tif")
     with pytest.raises(ImageError, match=rf"f\.tif holds {words} values"):

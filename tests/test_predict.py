@@ -18,11 +18,12 @@ from segdec.backends.pytorch import probabilities
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, ImageError, ModelError
 from segdec.imaging import read_image, write_image
+from segdec.inputs import check_size
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import write_model
 from segdec.network import SegDecNet, build_network
 from segdec.predict import Predictor, Unreadable, predict_files
-from segdec.types import Prediction
+from segdec.types import ImageSize, Prediction
 
 SIZE = (72, 64)
 
@@ -121,7 +122,7 @@ def test_decision_and_threshold_go_together(model: Path) -> None:
 
 
 def test_a_batch_gives_what_single_images_give(predictor: Predictor) -> None:
-    images = [make_image(3), make_image(4, (36, 200)), make_image(5, (20, 20, 3)), make_image(6, (50, 60, 1))]
+    images = [make_image(3), make_image(4, (36, 200)), make_image(5, (32, 40, 3)), make_image(6, (50, 60, 1))]
     images.append(make_image(7, (64, 64), np.uint16))
     batch = predictor.predict_batch(images, [str(place) for place in range(5)])
     assert [each.name for each in batch] == list("01234")
@@ -180,24 +181,43 @@ def test_what_is_no_image_is_refused(predictor: Predictor, image: Any, message: 
         predictor.predict(image)
 
 
-@pytest.mark.parametrize("shape", [(8, 200), (200, 7), (1, 100_000)])
-def test_an_image_with_less_than_a_pixel_for_a_cell(
-    predictor: Predictor, tmp_path: Path, shape: tuple[int, int]
-) -> None:
-    message = rf"is too small: {shape[0]} x {shape[1]} pixels .* for 72 x 64 takes 9 x 8 and more"
+@pytest.mark.parametrize("shape", [(1, 1), (63, 200), (200, 63), (1, 100_000)])
+def test_an_image_that_is_too_small(predictor: Predictor, tmp_path: Path, shape: tuple[int, int]) -> None:
+    message = rf"is too small: {shape[0]} x {shape[1]} pixels .* for 72 x 64 takes 64 x 64 and more"
     with pytest.raises(ImageError, match=message):
         predictor.predict(np.zeros(shape, np.uint8))
     write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
     (row,) = predict_files(predictor, [tmp_path / "a.png"])
     assert isinstance(row, Unreadable)
     assert row.reason.startswith(f"{tmp_path / 'a.png'} is too small")
-    assert predictor.predict(np.zeros((9, 8), np.uint8)).score_map.shape == (9, 8)
+    assert predictor.predict(np.zeros((64, 64), np.uint8)).score_map.shape == (64, 64)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "least"),
+    [
+        ((512, 512), (64, 64)),
+        ((1408, 512), (176, 64)),  # an eighth: a pixel for each cell of the score map
+        ((256, 1600), (64, 200)),
+        ((48, 64), (48, 64)),  # a model that was made for less
+        (None, (64, 64)),  # tiles
+    ],
+)
+def test_the_smallest_image(wanted: ImageSize | None, least: ImageSize) -> None:
+    check_size(least, "a.png", wanted)
+    for smaller in ((least[0] - 1, 9999), (9999, least[1] - 1)):
+        with pytest.raises(
+            ImageError, match=rf"a\.png is too small: .* takes {least[0]} x {least[1]} and more"
+        ):
+            check_size(smaller, "a.png", wanted)
 
 
 def test_a_tiff_of_floating_point_values_with_nan(predictor: Predictor, tmp_path: Path) -> None:
     values = np.full((80, 80), np.nan, np.float32)
     Image.fromarray(values).save(tmp_path / "a.tif")
-    with pytest.raises(ImageError, match=r"a\.tif holds floating-point values; 8 and 16 bit images are read"):
+    with pytest.raises(
+        ImageError, match=r"a\.tif holds floating-point values; images of unsigned 8 or 16 bit are"
+    ):
         predictor.predict(tmp_path / "a.tif")
 
 
@@ -277,7 +297,7 @@ def images(tmp_path: Path) -> list[Path]:
     """Seven files, of which the second, the third and the last are no images."""
     paths = [tmp_path / f"{place}.png" for place in range(7)]
     for place, path in enumerate(paths):
-        write_image(path, make_image(place, (30 + place, 40)))
+        write_image(path, make_image(place, (32 + place, 40)))
     paths[1].write_bytes(b"")
     paths[2].write_text("no image")
     paths[6].unlink()

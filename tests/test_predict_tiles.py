@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import csv
 import io
+import json
+import sys
 import tracemalloc
 from dataclasses import replace
 from pathlib import Path
@@ -12,10 +14,11 @@ from typing import Any
 import numpy as np
 import pytest
 from numpy.typing import NDArray
+from PIL import Image
 from typer.testing import CliRunner
 
 import segdec
-from segdec.cli import app
+from segdec.cli import app, main
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, ImageError
 from segdec.imaging import Pixels, Rows, full_score_map, read_image, write_image
@@ -73,8 +76,8 @@ def test_an_image_of_one_tile_is_predicted_as_without_tiles(model: Path) -> None
     assert [region.box for region in tiled.regions] == [region.box for region in whole.regions]
 
 
-@pytest.mark.parametrize("size", [(1, 900), (40, 30), (136, 128), (300, 211)])
-def test_images_of_any_size_are_predicted_in_their_own_pixels(model: Path, size: ImageSize) -> None:
+@pytest.mark.parametrize("size", [(64, 900), (90, 64), (136, 128), (300, 211)])
+def test_images_of_many_sizes_are_predicted_in_their_own_pixels(model: Path, size: ImageSize) -> None:
     predictor = segdec.load(model, tile=128, overlap=64)
     predictor.pixel_threshold = 0.5
     prediction = predictor.predict(make_image(2, size))
@@ -85,6 +88,18 @@ def test_images_of_any_size_are_predicted_in_their_own_pixels(model: Path, size:
         x, y, width, height = region.box
         assert x + width <= size[1]
         assert y + height <= size[0]
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (1, 100_000), (63, 300), (300, 63)])
+def test_an_image_that_is_too_small_for_tiles(model: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
+    predictor = Predictor(model, "cpu", tile=128)
+    said = rf"is too small: {shape[0]} x {shape[1]} pixels .*, and a model in tiles takes 64 x 64 and more;"
+    with pytest.raises(ImageError, match=f"the image {said} give the whole image"):
+        predictor.predict(np.zeros(shape, np.uint8))
+    write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))
+    (row,) = predict_files(predictor, [tmp_path / "a.png"])
+    assert isinstance(row, Unreadable)
+    assert row.reason.startswith(f"{tmp_path / 'a.png'} is too small")
 
 
 def test_the_score_is_that_of_the_worst_tile(model: Path) -> None:
@@ -174,6 +189,40 @@ def test_the_command_cuts_tiles(model: Path, tmp_path: Path) -> None:
     wrong = CliRunner().invoke(app, [*arguments, "--overlap", "much"])
     assert wrong.exit_code == 2
     assert "no overlap" in wrong.output
+
+
+@pytest.mark.parametrize("options", [["--tile", "128"], []])
+@pytest.mark.parametrize("content", [b"II*\0" + bytes([99, 0, 0, 0]), b"II*\0" + bytes([8, 0, 0, 0, 9, 9])])
+def test_a_damaged_tiff_is_one_line(
+    model: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
+    options: list[str],
+    content: bytes,
+) -> None:
+    """What reads it also warns and logs."""
+    (tmp_path / "a.tif").write_bytes(content)
+    monkeypatch.setattr(sys, "argv", ["segdec", "predict", str(model), str(tmp_path / "a.tif"), *options])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 9
+    said = capsys.readouterr()
+    assert "a.tif" in json.loads(said.out)["error"]
+    assert said.err.strip() == "1 of 1 images could not be used; their rows say why."
+    assert not caplog.records
+
+
+@pytest.mark.parametrize("options", [["--tile", "128"], []])
+def test_whoever_cuts_tiles_is_not_warned_of_large_images(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: list[str]
+) -> None:
+    model = make_model(tmp_path / "model", tile=None if options else 128)
+    write_image(tmp_path / "a.png", make_image(2))
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 40_000)  # the image has 60,000; twice as many are refused
+    result = CliRunner().invoke(app, ["predict", str(model), str(tmp_path / "a.png"), *options])
+    assert result.exit_code == 0, result.output
 
 
 def test_overlays_of_large_images_are_small(

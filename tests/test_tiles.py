@@ -172,10 +172,10 @@ def test_a_defect_on_a_border_is_one_region() -> None:
 
 
 def test_a_very_long_line_is_an_image() -> None:
-    image = make_image(0, 1, 100_000)
+    image = make_image(0, 64, 100_000)
     _, cells = score_tiles(PixelRows(image), Tiling(256, 208, 104), cell_means)
-    expected = image[0].reshape(-1, STRIDE).mean(axis=1, dtype=np.float64) / 255
-    np.testing.assert_allclose(cells[0], expected, atol=1e-5)
+    _, (expected,) = cell_means([image])
+    np.testing.assert_allclose(cells, expected, atol=1e-5)
 
 
 def test_a_small_image_is_mirrored_to_a_tile() -> None:

@@ -14,6 +14,9 @@ from segdec.imaging import Pixels, convert_channels, read_image, resize_image
 from segdec.model_card import ModelCard
 from segdec.types import ImageSize
 
+_LEAST_SIDE = 64
+"""Pixels: as many as the smallest network input has."""
+
 
 def network_pixels(
     image: NDArray[Any] | str | Path, card: ModelCard, name: str = ""
@@ -46,17 +49,34 @@ def network_pixels(
     else:
         pixels = to_pixels(image, card.channels)
     size = (int(pixels.shape[0]), int(pixels.shape[1]))
-    _check_size(size, card.image_size, name)
+    check_size(size, name, card.image_size)
     return resize_image(pixels, card.image_size), size
 
 
-def _check_size(size: ImageSize, wanted: ImageSize, name: str) -> None:
-    """Refuse an image with fewer pixels along a side than the score map has cells: it shows no defect."""
-    least = (wanted[0] // STRIDE, wanted[1] // STRIDE)
+def check_size(size: ImageSize, name: str, wanted: ImageSize | None) -> None:
+    """Refuse an image with too few pixels along a side: it shows no defect.
+
+    Parameters
+    ----------
+    size
+        (height, width) of the image.
+    name
+        What the error calls it.
+    wanted
+        (height, width) that the network takes; None takes images in tiles.
+
+    Raises
+    ------
+    ImageError
+        If a side has fewer pixels than 64 (or than the network takes, where that is less), or than the score
+        map has cells.
+    """
+    least = [max(min(_LEAST_SIDE, side), side // STRIDE) for side in wanted or (_LEAST_SIDE, _LEAST_SIDE)]
     if size[0] < least[0] or size[1] < least[1]:
+        model = "a model in tiles" if wanted is None else f"a model for {wanted[0]} x {wanted[1]}"
         raise ImageError(
-            f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and a model"
-            f" for {wanted[0]} x {wanted[1]} takes {least[0]} x {least[1]} and more; give the whole image"
+            f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and {model}"
+            f" takes {least[0]} x {least[1]} and more; give the whole image"
         )
 
 

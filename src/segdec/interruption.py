@@ -1,4 +1,4 @@
-"""Ctrl-C that waits for a good moment."""
+"""Ctrl-C that waits for a good moment, and SIGTERM that does what Ctrl-C does."""
 
 from __future__ import annotations
 
@@ -48,3 +48,28 @@ def interruption(enabled: bool = True) -> Generator[threading.Event, None, None]
     finally:
         for number, handler in zip(signals, old, strict=True):
             signal.signal(number, handler)
+
+
+@contextmanager
+def terminable() -> Generator[None, None, None]:
+    """Let SIGTERM raise what Ctrl-C raises, so that what was begun is cleaned up.
+
+    Outside the main thread, which alone hears signals, nothing changes.
+
+    Raises
+    ------
+    KeyboardInterrupt
+        On SIGTERM.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(_number: int, _frame: object) -> None:
+        raise KeyboardInterrupt
+
+    old = signal.signal(signal.SIGTERM, stop)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, old)

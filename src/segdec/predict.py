@@ -27,7 +27,7 @@ from segdec.imaging import (
     open_rows,
     resize_image,
 )
-from segdec.inputs import network_pixels, to_pixels
+from segdec.inputs import check_size, network_pixels, to_pixels
 from segdec.model_io import model_folder, read_model
 from segdec.tiles import choose_tiling, score_tiles
 from segdec.types import ImageSize, Prediction, Region
@@ -154,7 +154,8 @@ class Predictor:
         Parameters
         ----------
         image
-            (H, W) or (H, W, C) uint8 or uint16 of any size, C 1 (grey), 3 (red, green, blue) or 4 (the
+            (H, W) or (H, W, C) uint8 or uint16, each side 64 pixels or more and no less than an eighth of
+            what the network takes, C 1 (grey), 3 (red, green, blue) or 4 (the
             last is ignored), or the path of an image file.
         name
             What the prediction is called; a file is called by its path.
@@ -224,12 +225,13 @@ class Predictor:
         Raises
         ------
         ImageError
-            If the image is damaged.
+            If the image is damaged, or a side has fewer than 64 pixels.
         ConfigError
             If the predictor has no tiling.
         """
         if self.tiling is None:
             raise ConfigError("this predictor takes whole images; open the model with a tile, e.g. tile=512")
+        check_size(rows.size, name, None)
         score, cells = score_tiles(rows, self.tiling, self._score_tiles, batch_size)
         regions = find_cell_regions(cells, self.pixel_threshold, rows.size)
         return replace(self._decide(name, score, cells, regions), size=rows.size)

@@ -168,8 +168,9 @@ def choose_context(
     Parameters
     ----------
     wish
-        "auto" takes the spectral form on a CPU, unless it has matrix tiles for the precision asked for:
-        what was measured to be faster (see docs/results.md).
+        "auto" takes the spectral form on a CPU, which takes a tenth of the direct one's time in fp32 (see
+        docs/performance.md, "Where the time goes"), unless the CPU has matrix tiles for the precision asked
+        for: these are made for the direct form's products. There the two were not compared.
     network
         Small windows gain nothing from the spectral form, and only the full context has one.
     precision
@@ -277,18 +278,19 @@ def versions() -> dict[str, str]:
     return found
 
 
+def cpu_name() -> str:
+    """Return what this CPU calls itself."""
+    info = Path("/proc/cpuinfo")
+    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
+    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    return names[0] if names else platform.processor() or platform.machine()
+
+
 def machine() -> dict[str, str | int]:
     """Describe the machine: processor, cores, what it offers for bf16, device."""
-    name = platform.processor() or platform.machine()
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        names = [
-            line for line in info.read_text(encoding="utf-8").splitlines() if line.startswith("model name")
-        ]
-        name = names[0].partition(":")[2].strip() if names else name
     device = device_type()
     return {
-        "cpu": name,
+        "cpu": cpu_name(),
         "cores": os.cpu_count() or 1,
         "cpu_kind": cpu_kind(),
         "device": _gpu_name() if device == "cuda" else "cpu",

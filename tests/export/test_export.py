@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -185,13 +187,32 @@ def test_the_program_in_the_documentation(trained_run: Path, tmp_path: Path, mon
 def test_an_altered_file_is_refused(run: Path, monkeypatch, capsys) -> None:
     path = run / "model" / "model.onnx"
     path.write_bytes(path.read_bytes() + b"\x12\x00")
-    with pytest.raises(ModelError, match=r"model\.onnx was changed after its certification; certify it with"):
+    with pytest.raises(
+        ModelError, match=r"model\.onnx, onnx in fp32, was changed after its certif.*allow-unc"
+    ):
         Predictor(run, backend="onnx", context="direct")
     assert Predictor(run, backend="onnx", context="direct", allow_uncertified=True, threads=1)
     assert (
         call(monkeypatch, "predict", run, images_of(run)[0], "--backend", "onnx", "--precision", "fp32") == 5
     )
     assert "was changed after its certification" in capsys.readouterr().err
+
+
+def test_the_reason_is_that_of_the_file_and_precision_it_stands_with(run: Path) -> None:
+    """A changed file also fails in another precision; what is said first is that it was changed."""
+    rewrite(run, passed=False, reason="AP falls")
+    path = run / "model" / "model-spectral.onnx"
+    with pytest.raises(
+        ModelError, match=r"spectral\.onnx, openvino in fp32, failed its certification: AP falls"
+    ):
+        chosen(run, backend="openvino", precision="fp32")
+    with pytest.raises(
+        ModelError, match=r"onnx in int8, failed .*; certify it with: segdec .* --to onnx int8 "
+    ):
+        chosen(run, backend="onnx", context="spectral")
+    path.write_bytes(path.read_bytes() + b"\x12\x00")
+    with pytest.raises(ModelError, match=r"spectral\.onnx, openvino in fp32, was changed"):
+        chosen(run, backend="openvino")
 
 
 def test_altered_weights_are_refused(run: Path) -> None:
@@ -272,7 +293,7 @@ def test_a_file_that_is_not_there(trained_run: Path, run: Path) -> None:
     with pytest.raises(ModelError, match="holds no file for onnx"):
         Predictor(trained_run, backend="onnx", allow_uncertified=True)
     (run / "model" / "model.onnx").unlink()
-    with pytest.raises(ModelError, match=r"model\.onnx is missing"):
+    with pytest.raises(ModelError, match=r"model\.onnx, onnx in fp32, is missing; .* --to onnx$"):
         Predictor(run, backend="onnx", context="direct")
 
 
@@ -301,6 +322,35 @@ def test_a_file_that_is_no_graph(run: Path, backend: str) -> None:
         (run / "model" / name).write_bytes(b"no graph")
     with pytest.raises(ModelError, match="is no graph that can be computed"):
         Predictor(run, backend=backend, precision="fp32", allow_uncertified=True)
+
+
+def test_auto_without_torch_takes_of_uncertified_files_what_is_nearest_to_one(run: Path, monkeypatch) -> None:
+    hidden = {"torch"}
+    monkeypatch.setattr(choice, "is_installed", lambda name: name not in hidden)
+    set_times(run, {("openvino", "int8"): 1.0, ("openvino", "fp32"): 2.0})
+    rewrite(run, passed=False, reason="AP falls")
+
+    def taken(**wish) -> tuple[str, str]:
+        one = chosen(run, allow_uncertified=True, **wish)
+        return one.backend, one.precision
+
+    assert taken() == ("openvino", "fp32")  # all failed: the one that rounds least, then the fastest
+    hidden.add("openvino")
+    assert taken() == ("onnx", "fp32")
+    hidden.remove("openvino")
+    path = run / "model" / CERTIFICATE
+    tree = json.loads(path.read_text(encoding="utf-8"))
+    for check in tree["checks"]:
+        check["passed"] = (check["backend"], check["precision"]) == ("onnx", "fp32")
+    path.write_text(json.dumps(tree), encoding="utf-8")
+    for graph in (run / "model").glob("*.onnx"):
+        graph.write_bytes(graph.read_bytes() + b"\x12\x00")
+    assert taken() == ("onnx", "fp32")  # it passed before it was changed; the others never did
+    monkeypatch.setattr(choice, "cpu_kind", lambda: "another")
+    assert taken() == ("onnx", "fp32")
+    assert taken(precision="int8") == ("onnx", "int8")  # of no use to auto, but asked for
+    assert taken(precision="bf16") == ("openvino", "bf16")
+    assert taken(backend="openvino", precision="int8") == ("openvino", "int8")
 
 
 # --- the fastest ----------------------------------------------------------------------------------------
@@ -343,6 +393,53 @@ def test_auto_takes_the_fastest(run: Path, monkeypatch) -> None:
     monkeypatch.setattr(choice, "is_installed", lambda name: False)
     with pytest.raises(ModelError, match="certified for other machines or need what is not installed"):
         chosen(run)
+
+
+def certify_on(run: Path, *places: tuple[str, str, bool]) -> None:
+    """Give every check one verdict for each machine: its kind of CPU, its CPU, and whether it passed."""
+    path = run / "model" / CERTIFICATE
+    certificate = Certificate.model_validate_json(path.read_bytes())
+    checks = [
+        check.model_copy(
+            update={
+                "machine": check.machine | {"cpu_kind": kind, "cpu": name},
+                "passed": passed,
+                "reason": None if passed else f"AP falls on {name}",
+                "milliseconds": 1.0,
+                "torch_milliseconds": 10.0,
+            }
+        )
+        for check in certificate.checks
+        for kind, name, passed in places
+    ]
+    path.write_text(
+        certificate.model_copy(update={"checks": tuple(checks)}).model_dump_json(), encoding="utf-8"
+    )
+
+
+@pytest.mark.parametrize(
+    ("places", "failed"),
+    [
+        ([("kind", "other", True), ("kind", "this", False)], "this"),
+        ([("kind", "this", False), ("kind", "other", True)], "this"),
+        ([("kind", "this", True), ("kind", "other", False)], None),
+        ([("else", "other", True), ("kind", "another", False)], "another"),
+        ([("else", "this", False), ("kind", "another", True)], None),  # a name that two kinds share
+        ([("else", "other", True), ("elsewhere", "another", False)], None),
+    ],
+)
+def test_the_nearest_of_several_machines_decides(run: Path, monkeypatch, places, failed) -> None:
+    monkeypatch.setattr(choice, "has_gpu", lambda: False)
+    monkeypatch.setattr(choice, "cpu_kind", lambda: "kind")
+    monkeypatch.setattr(choice, "cpu_name", lambda: "this")
+    certify_on(run, *places)
+    if failed is None:
+        assert chosen(run, backend="onnx", precision="int8").precision == "int8"
+        assert chosen(run).backend != "torch"
+    else:
+        with pytest.raises(ModelError, match=f"failed its certification: AP falls on {failed};"):
+            chosen(run, backend="onnx", precision="int8")
+        assert chosen(run).backend == "torch"
 
 
 def test_auto_takes_torch_where_that_is_faster_or_alone(run: Path, trained_run: Path, monkeypatch) -> None:
@@ -419,14 +516,22 @@ def test_8_bit_ranges_of_images_that_differ(trained_run: Path, tmp_path: Path) -
     assert after.score.largest == pytest.approx(before.score.largest, abs=1e-4)
 
 
-def test_a_cut_off_export_leaves_the_model_whole(trained_run: Path, tmp_path: Path, monkeypatch) -> None:
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
+
+
+def terminate(*_: object) -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+@pytest.mark.parametrize("stop", [interrupt, terminate])
+def test_a_cut_off_export_leaves_the_model_whole(trained_run: Path, tmp_path: Path, stop) -> None:
     run = Path(shutil.copytree(trained_run, tmp_path / "run"))
     before = {path.name: path.read_bytes() for path in (run / "model").iterdir()}
-
-    def stop(*_: object) -> None:
-        raise KeyboardInterrupt
+    handler = signal.getsignal(signal.SIGTERM)
 
     with pytest.raises(KeyboardInterrupt):
         export(run, ["onnx"], watch=stop)
     assert {path.name: path.read_bytes() for path in (run / "model").iterdir()} == before
     assert sorted(path.name for path in run.iterdir()) == sorted(path.name for path in trained_run.iterdir())
+    assert signal.getsignal(signal.SIGTERM) is handler

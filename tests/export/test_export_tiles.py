@@ -172,7 +172,7 @@ def test_a_model_without_its_run(tile_run: Path, tmp_path: Path) -> None:
 
 def test_too_few_tiles_choose_no_ranges(tile_run: Path, tmp_path: Path) -> None:
     model = Path(shutil.copytree(tile_run / "model", tmp_path / "model"))
-    write_image(tmp_path / "images" / "a.png", np.zeros((60, 60), np.uint8))
+    write_image(tmp_path / "images" / "a.png", np.zeros((64, 64), np.uint8))
     with pytest.raises(DataError, match="8-bit ranges need 8 tiles or more, got 1"):
         export(model, ["onnx", "int8"], tmp_path / "images")
 

@@ -112,16 +112,48 @@ def test_a_truncated_tiff_is_an_error(tmp_path: Path, form: str, kept: float) ->
         read_in_parts(path)
 
 
-def test_floating_point_values_are_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize(
+    ("dtype", "kind"),
+    [
+        (np.float16, "floating-point"),
+        (np.float32, "floating-point"),
+        (np.float64, "floating-point"),
+        (np.complex64, "complex"),
+        (np.int8, "signed 8-bit"),
+        (np.int16, "signed 16-bit"),
+        (np.int32, "signed 32-bit"),
+        (np.uint32, "32-bit"),
+    ],
+)
+@pytest.mark.parametrize("streamed", [True, False])
+def test_values_that_are_no_pixels_are_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, channels: int, dtype: type, kind: str, streamed: bool
+) -> None:
+    tifffile = pytest.importorskip("tifffile")
+    values = np.ones((40, 50, 3)[: 2 if channels == 1 else 3], dtype)
+    if "floating" in kind:
+        values[3, 4] = np.nan
+    for name, big in (("a.tif", False), ("big.tif", True)):
+        photometric = "minisblack" if channels == 1 else "rgb"
+        tifffile.imwrite(tmp_path / name, values, photometric=photometric, bigtiff=big)
+    if not streamed:
+        monkeypatch.setattr("segdec.imaging.pages.find_spec", lambda name: None)
+    for name in ("a.tif", "big.tif"):
+        for read in (read_image, read_in_parts):
+            with pytest.raises(
+                ImageError, match=f"{name} holds {kind} values; images of unsigned 8 or 16 bit"
+            ):
+                read(tmp_path / name)
+
+
+def test_a_tiff_without_a_page_is_damaged(tmp_path: Path) -> None:
+    pytest.importorskip("tifffile")
     path = tmp_path / "a.tif"
-    values = np.zeros((40, 50), np.float32)
-    values[3, 4] = np.nan
-    Image.fromarray(values).save(path)
-    with pytest.raises(ImageError, match="floating-point values"):
-        read_in_parts(path)
-    Image.fromarray(np.zeros((40, 50), np.int32)).save(path)
-    with pytest.raises(ImageError, match="32-bit values"):
-        read_in_parts(path)
+    path.write_bytes(b"II*\0" + struct.pack("<I", 9999) + bytes(100))  # the page would lie behind the end
+    for read in (list_pages, read_in_parts):
+        with pytest.raises(ImageError, match=r"a\.tif cannot be read: it holds no page; copy it again"):
+            read(path)
 
 
 @pytest.mark.parametrize("name", ["missing.tif", "empty.tif", "text.tif"])
@@ -140,3 +172,36 @@ def test_a_huge_png_is_refused_with_the_way_out(tmp_path: Path) -> None:
     (tmp_path / "a.png").write_bytes(data + struct.pack(">I", 100) + b"IDAT" + bytes(100))
     with pytest.raises(ImageError, match="save it as TIFF"):
         read_in_parts(tmp_path / "a.png")
+
+
+@pytest.mark.parametrize(
+    ("compression", "there", "way_out"),
+    [
+        ("raw", (), r"run: pip install 'segdec\[large\]'"),
+        (
+            "tiff_lzw",
+            ("tifffile",),
+            "its LZW compression needs: pip install imagecodecs; or save it uncompre",
+        ),
+        ("packbits", ("tifffile",), "its PackBits compression needs: pip install imagecodecs"),
+        (
+            "jpeg",
+            ("tifffile",),
+            "in parts if it is uncompressed or deflated, upright, and grey or colour; save",
+        ),
+        ("jpeg", ("tifffile", "imagecodecs"), "in parts if it is uncompressed or deflated, upright"),
+    ],
+)
+def test_a_huge_tiff_is_refused_with_what_is_missing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str, there: tuple[str, ...], way_out: str
+) -> None:
+    pytest.importorskip("tifffile")
+    path = tmp_path / "a.tif"
+    Image.fromarray(make_image((40, 50), np.uint8)).save(path, compression=compression)
+    for module in ("pages", "tiff"):
+        monkeypatch.setattr(f"segdec.imaging.{module}.find_spec", lambda name: name in there or None)
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 900)  # twice as many are refused, and these are 2000
+    for read in (read_image, read_in_parts):
+        with pytest.raises(ImageError, match=way_out) as caught:
+            read(path)
+        assert "save it as TIFF" not in str(caught.value)

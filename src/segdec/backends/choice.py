@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
@@ -24,7 +24,7 @@ from segdec.errors import ConfigError, MissingExtraError, ModelError
 from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
-from segdec.runtime import cpu_kind, has_gpu
+from segdec.runtime import cpu_kind, cpu_name, has_gpu
 from segdec.tiles import Tiling, trained_tiling
 
 _MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
@@ -61,6 +61,7 @@ def choose_backend(
 
     Times are those that the certificate holds, each relative to PyTorch on the same machine. bf16 and int8
     round otherwise on another kind of CPU; "auto" takes them only on the kind that they were certified on.
+    Where several machines certified a file, this CPU's own check decides, else those of its kind, else all.
 
     Parameters
     ----------
@@ -102,13 +103,13 @@ def choose_backend(
         )
     wanted = _Wish(backend, precision, context, tiling)
     certificate = read_certificate(folder)
-    checks = [check for check in certificate.checks if wanted.fits(check)] if certificate else []
+    checks = [check for check in _nearest(certificate.checks) if wanted.fits(check)] if certificate else []
     usable = [check for check in checks if refusal(folder, card, certificate, check, tiling) is None]
     torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
     if torch_fits and has_gpu():
         return Choice("torch", context=context)
     if backend == "auto":
-        usable = [check for check in usable if is_installed(check.backend) and _is_at_home(check)]
+        usable = [check for check in usable if _runs_here(check)]
     if usable:
         best = min(usable, key=_relative_time)
         if not torch_fits or _relative_time(best) < 1:
@@ -156,19 +157,19 @@ def refusal(
     """
     if certificate is None:
         return "has no certificate"
-    if not check.passed:
-        return f"failed its certification: {check.reason}"
+    path = folder / check.file
+    if not path.is_file():
+        return "is missing"
+    if sha256(path.read_bytes()) != check.sha256:
+        return "was changed after its certification"
     if certificate.weights != card.files[WEIGHTS]:
         return "was certified for other weights"
     if (certificate.threshold, certificate.review_threshold) != thresholds(card):
         return f"was certified at other thresholds ({certificate.threshold:.6g}, now {card.threshold:.6g})"
     if not _covers(check.images.tiles, tiling):
         return f"was certified {_in_words(check.images.tiles)}, not {_in_words(tiling)}"
-    path = folder / check.file
-    if not path.is_file():
-        return "is missing"
-    if sha256(path.read_bytes()) != check.sha256:
-        return "was changed after its certification"
+    if not check.passed:
+        return f"failed its certification: {check.reason}"
     return None
 
 
@@ -241,19 +242,40 @@ def _relative_time(check: Check) -> float:
     return check.milliseconds / check.torch_milliseconds
 
 
-def _is_at_home(check: Check) -> bool:
-    return check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+def _runs_here(check: Check) -> bool:
+    """Tell whether "auto" may take it: its library is there, and this kind of CPU rounds as it was seen."""
+    at_home = check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+    return at_home and is_installed(check.backend)
+
+
+def _nearest(checks: Iterable[Check]) -> list[Check]:
+    """Keep of each file what was seen nearest: on this CPU, else on CPUs of its kind, else on any."""
+    here = (cpu_kind(), cpu_name())
+    found: dict[tuple[str, str, str], tuple[int, list[Check]]] = {}
+    for check in checks:
+        place = (check.machine.get("cpu_kind"), check.machine.get("cpu"))
+        near = (place[0] == here[0]) + (place == here)
+        key = (check.backend, check.precision, check.file)
+        best, kept = found.get(key, (-1, []))
+        if near >= best:
+            found[key] = (near, [*kept, check] if near == best else [check])
+    return [check for _, kept in found.values() for check in kept]
 
 
 def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
+    """Take what is there without a certificate that holds: what passed once first, then what rounds least."""
     present = [check for check in checks if (folder / check.file).is_file()]
+    if wanted.backend == "auto":
+        present = [check for check in present if _runs_here(check)]
     if present:
-        best = min(present, key=_relative_time)
+        best = min(
+            present, key=lambda check: (not check.passed, check.precision != "fp32", _relative_time(check))
+        )
         return Choice(best.backend, best.precision, best.context, folder / best.file)
     for precision, form, name in wanted.files():
         if (folder / name).is_file():
-            backend: BackendName = "openvino" if wanted.backend == "openvino" else "onnx"
-            return Choice(backend, precision, form, folder / name)
+            other = wanted.backend == "openvino" or precision in ("bf16", "int8-bf16")
+            return Choice("openvino" if other else "onnx", precision, form, folder / name)
     raise ModelError(_no_file(folder, wanted))
 
 
@@ -262,7 +284,7 @@ def _why_not(
     card: ModelCard,
     wanted: _Wish,
     certificate: Certificate | None,
-    checks: Iterable[Check],
+    checks: Sequence[Check],
 ) -> str:
     trained = trained_tiling(card)
     if not _covers(trained, wanted.tiling):
@@ -271,20 +293,22 @@ def _why_not(
             f" {_in_words(wanted.tiling)}; predict as it was trained, or with --backend torch"
             " (--allow-uncertified takes an export as it is)"
         )
-    reasons = {check.file: refusal(folder, card, certificate, check, wanted.tiling) for check in checks}
-    for file, reason in reasons.items():
+    for check in checks:
+        reason = refusal(folder, card, certificate, check, wanted.tiling)
         if reason is not None:
+            again = replace(wanted, backend=check.backend, precision=check.precision).command(folder)
+            as_it_is = " (--allow-uncertified takes it as it is)" if (folder / check.file).is_file() else ""
             return (
-                f"{folder / file} {reason}; certify it with: {wanted.command(folder)}"
-                " (--allow-uncertified takes it as it is)"
+                f"{folder / check.file}, {check.backend} in {check.precision}, {reason}; certify it with:"
+                f" {again}{as_it_is}"
             )
     names = [name for _, _, name in wanted.files() if (folder / name).is_file()]
-    if names and not reasons:
+    if names and not checks:
         return (
             f"{folder / names[0]} is not certified for {_what(wanted)} ({CERTIFICATE} does not name it);"
             f" certify it with: {wanted.command(folder)} (--allow-uncertified takes it as it is)"
         )
-    if reasons:  # certified, but on another kind of CPU or for a library that is not installed
+    if checks:  # certified, but on another kind of CPU or for a library that is not installed
         return (
             f"the exports in {folder} are certified for other machines or need what is not installed here;"
             " name one with --backend and --precision"

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import sys
+import warnings
 from typing import Annotated, NoReturn
 
 import typer
@@ -32,6 +34,7 @@ _LISTS = ("--folds", "--rows", "--seeds")
 def main() -> NoReturn:
     """Run the command line; errors that segdec raises on purpose become one line and an exit code."""
     debug = "--debug" in sys.argv
+    _leave_words_to_errors()
     arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
     arguments = _repeat((*_LISTS, "--to") if arguments[:1] == ["export"] else _LISTS, arguments)
     try:
@@ -47,6 +50,12 @@ def main() -> NoReturn:
         err.print("Stopped.")
         sys.exit(130)
     sys.exit(0)
+
+
+def _leave_words_to_errors() -> None:
+    """Silence what readers of image files say besides raising: an error's one line says it."""
+    warnings.filterwarnings("ignore", category=UserWarning, module=r"PIL\.")
+    logging.getLogger("tifffile").disabled = True
 
 
 def _show_version(wanted: bool) -> None:

@@ -55,9 +55,6 @@ def predict(
     from segdec.predict import Predictor, Unreadable, predict_files
     from segdec.results import find_overlay, overlay_paths, write_overlay
 
-    if tile is not None:
-        # Pillow takes an image of 90 megapixels for an attack; whoever cuts tiles has such images
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     render = renderer(form)
     predictor = Predictor(
         model,
@@ -67,6 +64,9 @@ def predict(
         precision=precision,
         allow_uncertified=allow_uncertified,
     )
+    if predictor.tiling is not None:
+        # Pillow takes an image of 90 megapixels for an attack; whoever cuts tiles has such images
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
     if threshold is not None:
         predictor.threshold, predictor.review_threshold = threshold, None
     paths, masks = find_images(images, sys.stdin)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import multiprocessing
 import os
-import signal
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -18,6 +17,7 @@ from segdec.experiments.jobs import Job
 from segdec.experiments.report import write_report
 from segdec.experiments.tables import Table
 from segdec.experiments.work import check_same, work
+from segdec.interruption import terminable
 from segdec.runtime import device_type, require_torch
 from segdec.train import Progress
 
@@ -151,18 +151,13 @@ def _worker(
 @contextmanager
 def _ended_with_us(workers: Sequence[SpawnProcess]) -> Generator[None, None, None]:
     """Stop the workers when the block ends, however it ends; they keep what they have done."""
-
-    def stop(_number: int, _frame: object) -> None:
-        raise KeyboardInterrupt
-
-    old = signal.signal(signal.SIGTERM, stop)
-    try:
-        yield
-    finally:
-        for worker in workers:
-            if worker.pid is not None and worker.is_alive():
-                worker.terminate()  # in a training: writes a checkpoint first
-        for worker in workers:
-            if worker.pid is not None:
-                worker.join()
-        signal.signal(signal.SIGTERM, old)
+    with terminable():
+        try:
+            yield
+        finally:
+            for worker in workers:
+                if worker.pid is not None and worker.is_alive():
+                    worker.terminate()  # in a training: writes a checkpoint first
+            for worker in workers:
+                if worker.pid is not None:
+                    worker.join()

@@ -16,7 +16,7 @@ from segdec.certificate import Difference, Flip, Limits, Precision
 from segdec.errors import ImageError
 from segdec.export.evidence import Proof
 from segdec.imaging import Pixels, open_rows
-from segdec.inputs import network_pixels
+from segdec.inputs import check_size, network_pixels
 from segdec.metrics import average_precision
 from segdec.model_card import ModelCard
 from segdec.tiles import Infer, Origin, Tiling, read_tile, score_tiles
@@ -202,6 +202,7 @@ def _is_deep(path: Path, card: ModelCard, tiling: Tiling | None) -> bool:
     if tiling is None:
         return network_pixels(path, card)[0].dtype == np.uint16
     with open_rows(path, card.channels) as rows:
+        check_size(rows.size, str(path), None)
         height = rows.size[0]
         bands = (rows.read(y, min(y + tiling.tile, height)) for y in tiling.starts(height))
         return np.uint16 in {band.dtype.type for band in bands}

@@ -56,6 +56,7 @@ from segdec.export.graph import (
 from segdec.export.nodes import Weight, locate_weights
 from segdec.export.quantize import largest_inputs, quantize_weight
 from segdec.files import output_error, sha256
+from segdec.interruption import terminable
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, model_folder, read_model
 from segdec.runtime import cpu_kind, machine, may_gain_from_spectral, require_torch, versions
@@ -122,7 +123,7 @@ def export(
     if "int8" in targets:
         usable = tuple(each for each in evidence.calibrating if each.name not in readable.unreadable)
         evidence = _calibrating(replace(evidence, calibrating=usable), tiling)
-    with _workshop(folder) as bench:
+    with terminable(), _workshop(folder) as bench:
         work = _Work(card, weights, tiling, evidence, readable, bench, tell)
         checks = tuple(work.check(*variant, context) for variant in list_variants(targets))
         certificate = _merge(folder, card, checks, work.graphs)

@@ -19,6 +19,7 @@ from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from segdec.errors import ImageError, OutputError
 from segdec.files import atomic_write
+from segdec.imaging.tiff import odd_values, read_tags, reading_in_parts
 from segdec.types import ImageSize
 
 Pixels: TypeAlias = NDArray[np.uint8] | NDArray[np.uint16]
@@ -64,12 +65,9 @@ def read_image(path: str | Path, channels: Literal[1, 3] | None = None) -> Pixel
     Raises
     ------
     ImageError
-        If the file is missing, damaged, no image, or holds floating-point or 32-bit values.
+        If the file is missing, damaged, no image, or holds other values than unsigned ones of 8 or 16 bits.
     """
-    pixels = decode_file(Path(path))
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise _wrong_values(Path(path), "32-bit")
-    return convert_channels(pixels, channels)
+    return convert_channels(decode_file(Path(path)), channels)
 
 
 def read_image_size(path: str | Path) -> ImageSize:
@@ -187,12 +185,13 @@ def decode_file(path: Path, *, indices: bool = False, page: int | None = None) -
     Returns
     -------
     ndarray
-        (H, W, C), C 1 or 3; uint8, uint16, or int32 for a file of 32-bit values.
+        (H, W, C), C 1 or 3; uint8 or uint16, and int32 with ``indices`` for signed or 32-bit values.
 
     Raises
     ------
     ImageError
-        If the file is missing, damaged, no image, holds floating-point values, or several pages.
+        If the file is missing, damaged, no image, holds several pages, or values that are no pixels (with
+        ``indices``: floating-point values).
     """
     data = _read_bytes(path)
     with _open(path, io.BytesIO(data)) as image:
@@ -201,6 +200,9 @@ def decode_file(path: Path, *, indices: bool = False, page: int | None = None) -
             raise several_pages(path, len(pages))
         number = pages[0] if page is None else page
         _seek(path, image, number)
+        odd = None if indices else odd_values(getattr(image, "tag_v2", {}))
+        if odd is not None:
+            raise _wrong_values(path, odd)
         _load(path, image)
         if image.mode == "F":
             raise _wrong_values(path, "floating-point")
@@ -243,13 +245,15 @@ def _open(path: Path, file: IO[bytes]) -> Image.Image:
     try:
         return Image.open(file, formats=_FORMATS)
     except UnidentifiedImageError as error:
+        odd = odd_values(read_tags(file))
+        if odd is not None:
+            raise _wrong_values(path, odd) from error
         raise ImageError(
             f"{path} is no image that can be read; PNG, JPEG, BMP and TIFF are, so convert or remove it"
         ) from error
     except Image.DecompressionBombError as error:
         raise ImageError(
-            f"{path} has more pixels than are decoded at once ({error}); save it as TIFF, which --tile reads"
-            " in parts"
+            f"{path} has more pixels than are decoded at once ({error}); {reading_in_parts(file)}"
         ) from error
     except _DECODING_ERRORS as error:
         raise unreadable(path, error) from error
@@ -317,7 +321,9 @@ def unreadable(path: Path, error: Exception) -> ImageError:
 
 
 def _wrong_values(path: Path, values: str) -> ImageError:
-    return ImageError(f"{path} holds {values} values; 8 and 16 bit images are read, so convert it to one")
+    return ImageError(
+        f"{path} holds {values} values; images of unsigned 8 or 16 bit are read, so convert it to one"
+    )
 
 
 def _is_deep_color(image: Image.Image, data: bytes) -> bool:

@@ -20,16 +20,12 @@ from numpy.typing import NDArray
 
 from segdec.errors import ImageError
 from segdec.imaging.files import Pixels, convert_channels, decode_file, find_pages, several_pages, unreadable
+from segdec.imaging.tiff import MORE_CODECS, OWN_CODECS, is_tiff
 from segdec.types import ImageSize
 
 if TYPE_CHECKING:
     from tifffile import TiffFile, TiffPage
 
-_TIFF_HEADS = (b"II*\0", b"MM\0*", b"II+\0", b"MM\0+")  # the latter two are BigTIFF
-_OWN_CODECS = frozenset({1, 8, 32946})
-"""Compressions that tifffile reads by itself: none and the two numbers of deflate."""
-_MORE_CODECS = frozenset({5, 32773, 34925, 50000})
-"""Those that it reads with imagecodecs: LZW, PackBits, LZMA, Zstandard. JPEG is left to Pillow's colours."""
 _GREY, _RGB = 1, 2  # photometric interpretations
 # What tifffile raises for broken files
 _ERRORS = (OSError, ValueError, KeyError, IndexError, TypeError, RuntimeError, struct.error, zlib.error)
@@ -124,10 +120,7 @@ def open_rows(
             if _is_plain(found):
                 yield _TiffRows(path, found, channels)
                 return
-    pixels = decode_file(path, page=page)
-    if pixels.dtype not in (np.uint8, np.uint16):
-        raise ImageError(f"{path} holds 32-bit values; 8 and 16 bit images are read, so convert it to one")
-    yield PixelRows(convert_channels(pixels, channels))
+    yield PixelRows(convert_channels(decode_file(path, page=page), channels))
 
 
 class _TiffRows:
@@ -202,10 +195,10 @@ def _is_streamed(path: Path) -> bool:
     """Tell whether a file is a TIFF, and tifffile is there to read it."""
     try:
         with path.open("rb") as file:
-            head = file.read(4)
+            found = is_tiff(file)
     except OSError as error:
         raise unreadable(path, error) from error
-    return head in _TIFF_HEADS and find_spec("tifffile") is not None
+    return found and find_spec("tifffile") is not None
 
 
 @contextmanager
@@ -225,6 +218,8 @@ def _pages(path: Path, file: TiffFile) -> list[TiffPage]:
         pages = [page.aspage() for page in file.pages]
     except _ERRORS as error:
         raise unreadable(path, error) from error
+    if not pages:
+        raise unreadable(path, ValueError("it holds no page"))
     full = [page for page in pages if not (page.is_reduced or page.is_mask)]
     if not full:
         raise ImageError(f"{path} holds previews and masks only; save the image itself")
@@ -240,7 +235,7 @@ def _find_page(path: Path, file: TiffFile, number: int | None) -> TiffPage:
 
 def _is_plain(page: TiffPage) -> bool:
     """Tell whether a page's values are what `segdec.imaging.read_image` returns, and can be read in parts."""
-    codecs = _OWN_CODECS | (_MORE_CODECS if find_spec("imagecodecs") is not None else frozenset())
+    codecs = OWN_CODECS | (MORE_CODECS.keys() if find_spec("imagecodecs") is not None else frozenset())
     orientation = page.tags.valueof("Orientation", 1)
     extra = page.samplesperpixel - (1 if page.photometric == _GREY else 3)
     return (
