@@ -23,6 +23,10 @@ def surfaces(texture, count, size=(200, 160), seed=0):
 
 
 def pairs_of(folder, images):
+    return find_in(folder, images)[0]
+
+
+def find_in(folder, images):
     samples = []
     for number, image in enumerate(images):
         path = folder / f"{number}.png"
@@ -31,6 +35,23 @@ def pairs_of(folder, images):
     looks, unreadable = look_at_all(samples)
     assert not unreadable
     return find_duplicates(looks)
+
+
+def shoot_part(rng, grain):
+    """Draw one part in its fixture, with a grain of its own, a bit shifted, noisy and brighter."""
+    part = np.full((240, 240), 60, np.float32)
+    cv2.circle(part, (120, 120), 100, 150, -1)
+    cv2.circle(part, (120, 120), 45, 90, -1)
+    for turn in np.arange(6) * np.pi / 3:
+        cv2.circle(part, (int(120 + 72 * np.cos(turn)), int(120 + 72 * np.sin(turn))), 9, 30, -1)
+    down, right = (int(step) for step in rng.integers(-3, 4, 2))
+    moved = np.roll(part + 4 * grain, (down, right), (0, 1))
+    return (moved + rng.normal(0, 2, part.shape) + rng.normal(0, 3)).clip(0, 255).astype(np.uint8)
+
+
+def grain_of(rng):
+    grain = cv2.GaussianBlur(rng.normal(0, 1, (240, 240)), (0, 0), 2.0)
+    return (grain / grain.std()).astype(np.float32)
 
 
 def changed(large, down, right, gain, offset, flip):
@@ -54,6 +75,21 @@ def test_a_regular_pattern_is_no_duplicate_of_itself(tmp_path):
     images = [(grid + rng.normal(0, 12, grid.shape)).clip(0, 255).astype(np.uint8) for _ in range(8)]
 
     assert pairs_of(tmp_path, images) == []
+
+
+def test_in_a_scene_parts_are_told_apart_and_two_pictures_of_one_part_are_found(tmp_path):
+    rng = np.random.default_rng(0)
+    grains = [grain_of(rng) for _ in range(20)]
+    images = [shoot_part(rng, grain) for grain in [*grains, grains[3]]]
+    images.append(np.roll(images[7] * 0.9 + 10, (3, -4), (0, 1)).astype(np.uint8)[:, ::-1])
+
+    pairs, scene = find_in(tmp_path, images)
+
+    assert {(pair.one, pair.other, pair.flip) for pair in pairs} == {
+        ("3.png", "20.png", ""),
+        ("7.png", "21.png", "left-right"),
+    }
+    assert len(scene) >= 20
 
 
 @settings(max_examples=12, deadline=None)
@@ -85,7 +121,7 @@ def test_the_same_pixels_in_another_format_are_exact(tmp_path):
         write_image(tmp_path / name, image)
     looks, _ = look_at_all([Sample(name, tmp_path / name, False) for name in ("a.png", "b.bmp")])
 
-    (pair,) = find_duplicates(looks)
+    ((pair,), _) = find_duplicates(looks)
 
     assert pair.exact
 

@@ -128,6 +128,21 @@ def test_twins_in_two_published_parts_are_a_leak(data):
     assert findings.measured.together == (("x", "y"),)
 
 
+def test_groups_are_left_apart_where_together_they_are_too_few_to_divide(data):
+    for number in range(6):
+        surface = data.surface()
+        for half in "ab":
+            # good and bad show the same, two by two
+            data.add(f"good{number}{half}", surface, group=f"{number // 3}{half}")
+            data.add(f"bad{number}{half}", *spot(surface, (60, 60), (60, 60)), f"{number}{half}")
+
+    findings = examine(data.open())
+
+    assert find(findings, "too-few-groups").weight == "wrong"
+    assert findings.measured.together == ()
+    assert find(findings, "twins")
+
+
 def test_all_folds_of_a_splits_file_are_examined(data):
     image = data.surface()
     data.add("p0", image, group="p")

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from segdec.doctor.duplicates import find_duplicates
 from segdec.doctor.findings import Finding, Findings, sort_findings
-from segdec.doctor.leaks import duplicate_findings, leak_findings, twin_groups
+from segdec.doctor.leaks import can_be_divided, duplicate_findings, leak_findings, twin_groups
 from segdec.doctor.masks import mask_findings, vanishing_findings
 from segdec.doctor.measure import Seen, measure
 from segdec.doctor.numbers import balance_findings, grey_findings, size_findings, wish_findings
@@ -16,6 +16,14 @@ from segdec.doctor.suspects import suspect_findings
 from segdec.errors import DataError
 from segdec.runs import fitting_size
 from segdec.types import Dataset, ImageSize
+
+_TOO_FEW = Finding(
+    "too-few-groups",
+    "wrong",
+    "Kept together, the groups that show the same would leave too few for train, val and test: each takes one"
+    " with a defect and one with a good image. The plan leaves them apart, so a result is partly memory;"
+    " collect more.",
+)
 
 
 def examine(
@@ -64,12 +72,15 @@ def examine(
         name, reason = next(iter(unreadable.items()), (str(dataset.root), "it holds no images"))
         raise DataError(f"no image of {dataset.root} can be read, such as {name}: {reason}")
     chosen = image_size or fitting_size([look.size for look in looks])
-    pairs = find_duplicates(looks)
+    pairs, scene = find_duplicates(looks)
     twins = twin_groups(dataset.samples, pairs)
+    divided = any(sample.part for sample in dataset)
+    too_few = bool(twins) and not divided and not can_be_divided(dataset.samples, twins)
     findings = [
         *_file_findings(dataset, unreadable),
         *leak_findings(dataset, pairs, splits, setting),
-        *duplicate_findings(dataset.samples, pairs),
+        *duplicate_findings(dataset.samples, pairs, scene),
+        *([_TOO_FEW] if too_few else ()),
         *mask_findings(looks),
         *vanishing_findings(looks, chosen),
         *size_findings(looks, chosen),
@@ -84,8 +95,8 @@ def examine(
         seen,
         chosen,
         grey=all(look.grey for look in looks),
-        divided=any(sample.part for sample in dataset),
-        together=twins,
+        divided=divided,
+        together=() if too_few else twins,
     )
     return Findings(sort_findings(findings), measured)
 

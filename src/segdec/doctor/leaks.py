@@ -45,14 +45,39 @@ def twin_groups(samples: Sequence[Sample], pairs: Sequence[Pair]) -> tuple[tuple
     return tuple(connect((group[pair.one], group[pair.other]) for pair in pairs))
 
 
-def duplicate_findings(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list[Finding]:
+def can_be_divided(samples: Sequence[Sample], together: Sequence[Sequence[str]]) -> bool:
+    """Tell whether enough groups are left for train, val and test where some are kept together.
+
+    Parameters
+    ----------
+    samples
+        Of the data set.
+    together
+        From `twin_groups`.
+
+    Returns
+    -------
+    bool
+        True where each of the three can have a group with a defect and one with a good image.
+    """
+    home = {other: groups[0] for groups in together for other in groups}
+    left: dict[bool, set[str]] = {True: set(), False: set()}
+    for sample in samples:
+        group = sample.group or sample.name
+        left[sample.label].add(home.get(group, group))
+    return all(len(groups) >= len(PARTS) for groups in left.values())
+
+
+def duplicate_findings(
+    samples: Sequence[Sample], pairs: Sequence[Pair], scene: Sequence[str]
+) -> list[Finding]:
     """Tell which images show the same, and whether that crosses groups or labels.
 
     Parameters
     ----------
     samples
         Of the data set.
-    pairs
+    pairs, scene
         From `segdec.doctor.duplicates.find_duplicates`.
 
     Returns
@@ -67,6 +92,13 @@ def duplicate_findings(samples: Sequence[Sample], pairs: Sequence[Pair]) -> list
             kind = "duplicates" if exact else "near-duplicates"
             text = f"{len(chosen)} pairs of images are {words}. Each picture should be there once."
             findings.append(Finding(kind, "doubtful", text, tuple(_words(pair) for pair in chosen)))
+    if scene:
+        text = (
+            f"{len(scene)} of {len(samples)} images agree with many others: parts in a fixture, or one part"
+            " many times. Only pairs that stand out from that are called nearly the same. Give images of one"
+            " part one group."
+        )
+        findings.append(Finding("one-scene", "doubtful", text, tuple(scene)))
     twins = _count_by_groups(by_name, pairs)
     if twins:
         text = (
