@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -11,7 +12,7 @@ import pytest
 from segdec.config import DataConfig
 from segdec.data import open_dataset
 from segdec.data.synthetic import make_surface
-from segdec.doctor import examine, write_findings
+from segdec.doctor import examine, make_plan, measure_training_part, write_findings
 from segdec.doctor.leaks import connect
 from segdec.errors import ConfigError, DataError
 from segdec.imaging import write_image
@@ -203,6 +204,32 @@ def test_defects_that_vanish_depend_on_the_image_size(sound):
 
     assert len(find(findings, "vanishing").items) == 12
     assert findings.measured.vanishing == 1
+
+
+def test_scribbles_are_marks_and_have_no_form(tmp_path):
+    rng = np.random.default_rng(0)
+    images, strokes = [], []
+    for number in range(12):
+        image = make_surface("cast", SIZE, rng)
+        if number % 2:
+            image, _ = spot(image, (80, 80), (80, 80), 25)
+            stroke = {"scribble": [[70, 75], [90, 85]], "width": 3}
+            strokes.append({"id": number, "image_id": number, "category_id": 1, "attributes": stroke})
+        write_image(tmp_path / f"{number}.png", image)
+        images.append({"id": number, "file_name": f"{number}.png", "height": SIZE[0], "width": SIZE[1]})
+    coco = {"images": images, "annotations": strokes, "categories": [{"id": 1, "name": "dent"}]}
+    (tmp_path / "labels.json").write_text(json.dumps(coco))
+    dataset = open_dataset(tmp_path / "labels.json", DataConfig(), one_class=True)
+
+    findings = examine(dataset)
+    measured = findings.measured
+    settings = make_plan(measured).settings()
+
+    assert not {"vanishing", "mask-on-nothing", "mask-beside"} & set(kinds(findings))
+    assert (measured.masked, measured.thickness, measured.vanishing) == (6, None, None)
+    assert measure_training_part(dataset.samples) == replace(measured, grey=None, divided=True)
+    assert "dilation" not in settings["data"]
+    assert "balance" not in settings["loss"]
 
 
 def test_odd_shapes_outliers_and_empty_images(sound):

@@ -90,7 +90,7 @@ def examine(
         *(suspect_findings(run) if run is not None else ()),
     ]
     forms = [None if look.outline is None else look.outline.form for look in looks]
-    seen = [Seen(look.sample, look.size, form) for look, form in zip(looks, forms, strict=True)]
+    seen = [Seen(look.sample, look.size, look.marked, form) for look, form in zip(looks, forms, strict=True)]
     measured = measure(
         seen,
         chosen,

@@ -47,7 +47,7 @@ class Measured:
     Attributes
     ----------
     images, defective, masked
-        How many images, how many of them with a defect, how many of those with a mask.
+        How many images, how many of them with a defect, how many of those with a mask, be it a scribble.
     items, defective_items
         Physical parts (groups), and those with a defect.
     size
@@ -57,11 +57,11 @@ class Measured:
     image_size
         (height, width) that the network would see unless told otherwise.
     thickness
-        Median of the masks' thickness at ``image_size``, in pixels; None without masks.
+        Median of the masks' thickness at ``image_size``, in pixels; None without outlines.
     simple
-        Share of the masks drawn as boxes or ellipses; None without masks.
+        Share of the masks drawn as boxes or ellipses; None without outlines.
     vanishing
-        Share of the masks with fewer than five cells at 1/8 of ``image_size``; None without masks.
+        Share of the masks with fewer than five cells at 1/8 of ``image_size``; None without outlines.
     divided
         True where the division into parts is settled, by the data set's authors or beforehand.
     together

@@ -26,12 +26,15 @@ class Seen(NamedTuple):
         Which one.
     size
         (height, width) in pixels.
+    marked
+        True where its mask marks a defect, be it by a scribble.
     form
-        Of its mask; None without a defect's mask.
+        Of its mask; None without a defect's outline.
     """
 
     sample: Sample
     size: ImageSize
+    marked: bool
     form: Form | None
 
 
@@ -56,18 +59,18 @@ def measure(
     -------
     Measured
     """
-    masked = [(each, each.form) for each in seen if each.form is not None]
+    outlined = [(each, each.form) for each in seen if each.form is not None]
     scaled = [
         form.thickness * min(image_size[0] / each.size[0], image_size[1] / each.size[1])
-        for each, form in masked
+        for each, form in outlined
     ]
     samples = [each.sample for each in seen]
-    count = len(masked)
-    small = sum(count_cells(form, each.size, image_size) < FEW_CELLS for each, form in masked)
+    count = len(outlined)
+    small = sum(count_cells(form, each.size, image_size) < FEW_CELLS for each, form in outlined)
     return Measured(
         images=len(seen),
         defective=sum(sample.label for sample in samples),
-        masked=count,
+        masked=sum(each.marked for each in seen),
         items=len({sample.group or sample.name for sample in samples}),
         defective_items=len({sample.group or sample.name for sample in samples if sample.label}),
         size=(
@@ -77,7 +80,7 @@ def measure(
         grey=grey,
         image_size=image_size,
         thickness=statistics.median(scaled) if count else None,
-        simple=sum(form.simple for _, form in masked) / count if count else None,
+        simple=sum(form.simple for _, form in outlined) / count if count else None,
         vanishing=small / count if count else None,
         divided=divided,
         together=together,
@@ -122,8 +125,10 @@ def _try_to_see(sample: Sample) -> Seen | ImageError:
     try:
         size = read_image_size(sample.image)
         if sample.mask is None or not sample.label:
-            return Seen(sample, size, None)
-        mask = read_marks(sample.mask, size) >= DEFECT
+            return Seen(sample, size, False, None)
+        marks = read_marks(sample.mask, size)
     except ImageError as error:
         return error
-    return Seen(sample, size, measure_form(mask) if mask.any() else None)
+    mask = marks >= DEFECT
+    # a scribble says where a defect is, not what form it has
+    return Seen(sample, size, bool(mask.any()), measure_form(mask) if (marks == DEFECT).any() else None)

@@ -219,19 +219,16 @@ def _data(measured: Measured) -> Sequence[Choice]:
 
 
 def _loss(measured: Measured) -> Sequence[Choice]:
-    if measured.simple is None:
+    if not measured.masked:
         words = "no mask of a defect"
         return [
             Choice("loss.balance", "decision", "only the decision can be taught", words),
             Choice("train.gradient_adjustment", False, "or the first stage would learn nothing", words),
         ]
-    rough = measured.simple >= _MANY_SIMPLE
-    words = f"{100 * measured.simple:.0f} % of the masks are boxes or ellipses"
-    centre = (
-        "the middle of a rough outline is surest to be defect" if rough else "outlines follow the defects"
-    )
+    rough = measured.simple is not None and measured.simple >= _MANY_SIMPLE
+    words, reason = _outlines(measured, rough)
     return [
-        Choice("loss.w_pos", 20.0 if rough else 1.0, f"{centre} (as in the paper)", words),
+        Choice("loss.w_pos", 20.0 if rough else 1.0, reason, words),
         Choice("loss.p", 1.0 if rough else 2.0, "goes with w_pos in the paper", words),
         Choice(
             "loss.delta",
@@ -240,6 +237,16 @@ def _loss(measured: Measured) -> Sequence[Choice]:
             f"{measured.masked} of {measured.defective} defective images have a mask",
         ),
     ]
+
+
+def _outlines(measured: Measured, rough: bool) -> tuple[str, str]:
+    """Return what was measured of the outlines, and what follows for their middles."""
+    if measured.simple is None:
+        return "the defects are scribbled, none is outlined", "a scribble is sure throughout"
+    words = f"{100 * measured.simple:.0f} % of the masks are boxes or ellipses"
+    if rough:
+        return words, "the middle of a rough outline is surest to be defect (as in the paper)"
+    return words, "outlines follow the defects (as in the paper)"
 
 
 def _train(measured: Measured) -> Sequence[Choice]:

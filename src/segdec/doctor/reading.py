@@ -38,8 +38,10 @@ class Look:
         Of its grey levels, in [0, 1].
     thumbnail
         (THUMBNAIL, THUMBNAIL) float32, grey levels in [0, 1].
+    marked
+        True where its mask marks a defect, be it by a scribble.
     outline
-        What its mask covers; None without a defect's mask.
+        What its mask covers; None without a defect's outline: a scribble has no form.
     """
 
     sample: Sample
@@ -49,6 +51,7 @@ class Look:
     mean: float
     deviation: float
     thumbnail: NDArray[np.float32]
+    marked: bool
     outline: Outline | None
 
 
@@ -100,6 +103,8 @@ def _look(sample: Sample) -> Look:
     digest = hashlib.sha256(str((*size, image.dtype.str)).encode())
     digest.update(np.ascontiguousarray(image[..., :1] if plain else image).data)
     mean, deviation = cv2.meanStdDev(grey)
+    marks = _marks(sample, size)  # (H, W)
+    marked = bool((marks >= DEFECT).any())
     return Look(
         sample,
         size,
@@ -108,19 +113,20 @@ def _look(sample: Sample) -> Look:
         float(mean[0, 0]),
         float(deviation[0, 0]),
         resize_image(grey, (THUMBNAIL, THUMBNAIL)),
-        _outline(sample, grey),
+        marked,
+        measure_outline(grey, marks >= DEFECT) if (marks == DEFECT).any() else None,
     )
 
 
-def _outline(sample: Sample, grey: NDArray[np.float32]) -> Outline | None:
+def _marks(sample: Sample, size: ImageSize) -> NDArray[np.uint8]:
     if sample.mask is None:
-        return None
-    marks = read_marks(sample.mask, (grey.shape[0], grey.shape[1]))
-    mask = marks >= DEFECT
+        return np.full(size, UNKNOWN, np.uint8)
+    marks = read_marks(sample.mask, size)
+    marked = (marks >= DEFECT).any()
     # the defect of an image may lie where nobody has looked
-    if mask.any() != sample.label and (mask.any() or not (marks == UNKNOWN).any()):
+    if marked != sample.label and (marked or not (marks == UNKNOWN).any()):
         raise ImageError(
             f"{sample.image} is labelled {'defect' if sample.label else 'good'}, but its mask marks"
-            f" {'a defect' if mask.any() else 'none'}; correct the one or the other"
+            f" {'a defect' if marked else 'none'}; correct the one or the other"
         )
-    return measure_outline(grey, mask) if mask.any() else None
+    return marks
