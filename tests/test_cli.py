@@ -567,6 +567,16 @@ def test_settings_that_are_given_are_not_planned(call, good_and_defect, tmp_path
     assert not (tmp_path / "run" / "plan.json").exists()
 
 
+def test_doctor_refuses_an_image_size_that_the_network_cannot_take(call, tmp_path):
+    write_dagm_like(tmp_path / "data", seed=0, image_size=(64, 64), train=(2, 2), test=(2, 2))
+
+    code, _, error = call("doctor", "data", "--image-size", "100", "100")
+
+    assert code == 3
+    assert "image_size must be multiples of 8" in one_line(error)
+    assert "try (104, 104)" in one_line(error)
+
+
 def test_doctor_refuses_what_is_no_share_and_writes_nothing(call, tmp_path):
     write_dagm_like(tmp_path / "data", train=(3, 3), test=(3, 3), image_size=(64, 64), seed=0)
 

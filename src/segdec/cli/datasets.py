@@ -32,11 +32,12 @@ def doctor(
     ] = None,
 ) -> None:
     """Examine a data set before it costs a day, and plan the training."""
-    from segdec.config import DataConfig
+    from segdec.config import parse_config
     from segdec.data import describe, open_dataset
     from segdec.doctor import examine, make_plan, write_findings, write_plan
 
-    dataset = open_dataset(data, DataConfig(image_size=image_size), one_class=True)
+    config = parse_config({"data": {"image_size": image_size}}, "--image-size")
+    dataset = open_dataset(data, config.data, one_class=True)
     with bar("examining") as tell:
         findings = examine(
             dataset,
