@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -12,10 +14,13 @@ from hypothesis import strategies as st
 
 from segdec.config import load_config
 from segdec.doctor import Measured, make_plan, read_plan, write_plan
+from segdec.doctor.measure import Seen, measure
+from segdec.doctor.outline import measure_form
 from segdec.errors import ConfigError
+from segdec.types import Sample
 from segdec.weighting import dilate, reduce_to_cells
 
-MEASURED = Measured(400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 0.0, 0.0, False)
+MEASURED = Measured(400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 50, 0.0, 0.0, False)
 
 
 def tree(measured):
@@ -42,6 +47,7 @@ def test_every_plan_is_a_valid_configuration_with_reasons(defective, thickness, 
         grey,
         (size[0] * 8, size[1] * 8),
         thickness,
+        defective if thickness is not None else 0,
         None if thickness is None else simple,
         None if thickness is None else simple,
         divided,
@@ -71,6 +77,32 @@ def test_rough_outlines_weigh_their_middle():
     rough, fine = tree(replace(MEASURED, simple=0.9))["loss"], tree(MEASURED)["loss"]
 
     assert (rough["w_pos"], fine["w_pos"]) == (20.0, 1.0)
+
+
+def test_masks_too_small_to_tell_are_left_out_and_counted():
+    def form(draw, side):
+        mask = np.zeros((64, 64), np.uint8)
+        draw(mask, 20, side)
+        return measure_form(mask > 0)
+
+    def box(mask, at, side):
+        mask[at : at + side, at : at + side] = 1
+
+    def flash(mask, at, side):
+        cv2.line(mask, (at, at), (at + side, at + side), 1, 3)
+        cv2.line(mask, (at + side, at), (at, at + side // 2), 1, 5)
+
+    forms = [form(box, 10)] * 6 + [form(box, 30)] * 3 + [form(flash, 40)]
+    sample = Sample("a.png", Path("a.png"), True)
+    seen = [Seen(sample, (64, 64), True, each) for each in forms]
+    few = measure(seen, (64, 64), grey=True, divided=True)
+    none = measure(seen[:6], (64, 64), grey=True, divided=True)
+
+    assert (few.masked, few.told, few.simple) == (10, 4, 0.75)
+    assert "75 % of the 4 masks that are large enough to tell" in "\n".join(make_plan(few).lines())
+    assert none.simple is None
+    assert tree(none)["loss"]["w_pos"] == 1.0
+    assert "outlines follow the defects" not in "\n".join(make_plan(none).lines())
 
 
 def test_few_defects_take_folds_and_more_epochs():

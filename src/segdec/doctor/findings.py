@@ -58,8 +58,10 @@ class Measured:
         (height, width) that the network would see unless told otherwise.
     thickness
         Median of the masks' thickness at ``image_size``, in pixels; None without outlines.
+    told
+        How many outlines are large enough to tell whether they are boxes or ellipses.
     simple
-        Share of the masks drawn as boxes or ellipses; None without outlines.
+        Share of these that are; None where there are none.
     vanishing
         Share of the masks with fewer than five cells at 1/8 of ``image_size``; None without outlines.
     divided
@@ -77,6 +79,7 @@ class Measured:
     grey: bool | None
     image_size: ImageSize
     thickness: float | None
+    told: int
     simple: float | None
     vanishing: float | None
     divided: bool

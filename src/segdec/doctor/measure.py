@@ -66,6 +66,7 @@ def measure(
     ]
     samples = [each.sample for each in seen]
     count = len(outlined)
+    told = [form.simple for _, form in outlined if form.simple is not None]
     small = sum(count_cells(form, each.size, image_size) < FEW_CELLS for each, form in outlined)
     return Measured(
         images=len(seen),
@@ -80,7 +81,8 @@ def measure(
         grey=grey,
         image_size=image_size,
         thickness=statistics.median(scaled) if count else None,
-        simple=sum(form.simple for _, form in outlined) / count if count else None,
+        told=len(told),
+        simple=sum(told) / len(told) if told else None,
         vanishing=small / count if count else None,
         divided=divided,
         together=together,

@@ -26,12 +26,13 @@ class Form:
     thickness
         Of the thickest place, in pixels: twice the largest distance to the mask's border.
     simple
-        True where every larger part is a box or an ellipse: drawn around the defect, not along its border.
+        True where every larger part is a box or an ellipse: drawn around the defect, not along its border;
+        None where no part is large enough to tell.
     """
 
     areas: tuple[int, ...]
     thickness: float
-    simple: bool
+    simple: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +138,11 @@ def _compare_places(
     return float((elsewhere < here).mean()), shift, float(near.max()) / max(here, 1e-6)
 
 
-def _is_simple(drawn: NDArray[np.uint8]) -> bool:
+def _is_simple(drawn: NDArray[np.uint8]) -> bool | None:
     contours, _ = cv2.findContours(drawn, cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     # of a few pixels everything is a box
     larger = [contour for contour in contours if cv2.contourArea(contour) >= 200]
-    return bool(larger) and all(_is_box_or_ellipse(contour) for contour in larger)
+    return all(_is_box_or_ellipse(contour) for contour in larger) if larger else None
 
 
 def _is_box_or_ellipse(contour: NDArray[Any]) -> bool:

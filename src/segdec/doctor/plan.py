@@ -241,9 +241,17 @@ def _loss(measured: Measured) -> Sequence[Choice]:
 
 def _outlines(measured: Measured, rough: bool) -> tuple[str, str]:
     """Return what was measured of the outlines, and what follows for their middles."""
-    if measured.simple is None:
+    if measured.thickness is None:
         return "the defects are scribbled, none is outlined", "a scribble is sure throughout"
-    words = f"{100 * measured.simple:.0f} % of the masks are boxes or ellipses"
+    if measured.simple is None:
+        words = f"none of the {measured.masked} masks is large enough to tell a box or an ellipse"
+        return words, "so they are taken as they are"
+    which = (
+        "masks"
+        if measured.told == measured.masked
+        else f"{measured.told} masks that are large enough to tell"
+    )
+    words = f"{100 * measured.simple:.0f} % of the {which} are boxes or ellipses"
     if rough:
         return words, "the middle of a rough outline is surest to be defect (as in the paper)"
     return words, "outlines follow the defects (as in the paper)"
