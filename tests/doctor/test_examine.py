@@ -253,21 +253,35 @@ def test_few_defects_and_no_masks(data):
 
 
 def test_labels_that_scores_contradict(sound):
-    rows = [f"a{k},1,0.9" for k in range(8)] + [f"b{k},0,0.1" for k in range(8)]
-    text = "\n".join(["name,label,score", *rows, "swapped,0,0.95", "missed,1,0.02"])
-    (sound.folder / "scores.csv").write_text(text)
+    # today's labels count: in the run bad9 was called good, and good9 has been corrected since
+    rows = [f"bad{k}.png,1,0.9" for k in range(8)] + [f"good{k}.png,0,0.1" for k in range(8)]
+    rows += [
+        "good8.png,0,0.95",
+        "bad8.png,1,0.02",
+        "bad9.png,0,0.9",
+        "good9.png,1,0.1",
+        "elsewhere.png,0,0.99",
+    ]
+    (sound.folder / "scores.csv").write_text("\n".join(["name,label,score", *rows]))
 
-    items = find(examine(sound.open(), run=sound.folder), "suspect-labels").items
+    suspect = find(examine(sound.open(), run=sound.folder), "suspect-labels")
 
-    assert {item.partition(":")[0] for item in items} == {"swapped", "missed"}
+    assert {item.partition(",")[0] for item in suspect.items} == {
+        "good8.png: labelled good",
+        "bad8.png: labelled defect",
+    }
+    assert suspect.text.startswith("2 of 20 labels")
 
 
-@pytest.mark.parametrize("text", [None, "name,label\na,1\n", "name,label,score\na,1,high\n"])
+@pytest.mark.parametrize(
+    "text",
+    [None, "name,label\nbad1.png,1\n", "name,label,score\nbad1.png,1,high\n", "name,label,score\na,1,0.3\n"],
+)
 def test_a_run_without_scores_is_an_error(sound, text):
     if text is not None:
         (sound.folder / "scores.csv").write_text(text)
 
-    with pytest.raises(DataError, match="segdec evaluate"):
+    with pytest.raises(DataError, match=r"segdec evaluate|none of which is examined"):
         examine(sound.open(), run=sound.folder)
 
 

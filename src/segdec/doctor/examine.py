@@ -87,7 +87,7 @@ def examine(
         *grey_findings(looks),
         *balance_findings(dataset.samples),
         *wish_findings(dataset.samples, max_escape, confidence),
-        *(suspect_findings(run) if run is not None else ()),
+        *(suspect_findings(run, dataset.samples) if run is not None else ()),
     ]
     forms = [None if look.outline is None else look.outline.form for look in looks]
     seen = [Seen(look.sample, look.size, look.marked, form) for look, form in zip(looks, forms, strict=True)]

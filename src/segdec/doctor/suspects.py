@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -10,9 +11,10 @@ import numpy as np
 from segdec.doctor.findings import Finding
 from segdec.errors import DataError
 from segdec.score_axis import score_text
+from segdec.types import Sample
 
 
-def suspect_findings(run: Path) -> list[Finding]:
+def suspect_findings(run: Path, samples: Sequence[Sample]) -> list[Finding]:
     """Tell which labels the scores of an evaluated run contradict.
 
     A label is suspect where the score of the other class reaches what images of that class have on
@@ -23,6 +25,8 @@ def suspect_findings(run: Path) -> list[Finding]:
     ----------
     run
         A folder that holds scores.csv.
+    samples
+        What is examined; scores of other images are passed over, and the samples' labels count.
 
     Returns
     -------
@@ -32,14 +36,13 @@ def suspect_findings(run: Path) -> list[Finding]:
     Raises
     ------
     DataError
-        If there are no scores.
+        If there are no scores, or none of these images.
     """
+    label_of = {sample.name: sample.label for sample in samples}
     path = run / "scores.csv"
     try:
         rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        names = [row["name"] for row in rows]
-        labels = np.array([int(row["label"]) for row in rows], bool)
-        scores = np.array([float(row["score"]) for row in rows])
+        score_of = {row["name"]: float(row["score"]) for row in rows if row["name"] in label_of}
     except OSError as error:
         raise DataError(
             f"{path} cannot be read: {error.strerror}; run segdec evaluate {run} first"
@@ -48,6 +51,13 @@ def suspect_findings(run: Path) -> list[Finding]:
         raise DataError(
             f"{path} is no table of scores ({error!r}); run segdec evaluate {run} anew"
         ) from error
+    if not score_of:
+        raise DataError(
+            f"{path} holds scores of {len(rows)} images, none of which is examined; name a run that has been"
+            " evaluated on this data"
+        )
+    labels = np.array([label_of[name] for name in score_of], bool)
+    scores = np.array(list(score_of.values()))
     if labels.all() or not labels.any():
         return []
     high, low = scores[labels].mean(), scores[~labels].mean()
@@ -58,10 +68,13 @@ def suspect_findings(run: Path) -> list[Finding]:
             abs(score - (low if label else high)),
             f"{name}: labelled {'defect' if label else 'good'}, {score_text(score, 3)}",
         )
-        for name, label, score in zip(names, labels, scores, strict=True)
+        for name, label, score in zip(score_of, labels, scores, strict=True)
         if (score <= low if label else score >= high)
     ]
     if not suspect:
         return []
-    text = f"{len(suspect)} of {len(rows)} labels contradict the scores of {run}. Look at these images again."
+    text = (
+        f"{len(suspect)} of {len(score_of)} labels contradict the scores of {run}."
+        " Look at these images again."
+    )
     return [Finding("suspect-labels", "doubtful", text, tuple(words for _, words in sorted(suspect)[::-1]))]
