@@ -511,6 +511,35 @@ def test_doctor_examines_plans_and_train_follows(call, tmp_path):
     assert "w_pos = " in (tmp_path / "run" / "config.toml").read_text()
 
 
+def test_tiles_are_planned_and_trained_on_where_defects_would_vanish(call, tmp_path):
+    rng = np.random.default_rng(0)
+    for kind in ("good", "defect", "masks"):
+        (tmp_path / "data" / kind).mkdir(parents=True)
+    for number in range(6):
+        image = rng.integers(90, 130, (512, 3200), dtype=np.uint8)
+        cv2.imwrite(str(tmp_path / "data" / "good" / f"{number}.png"), image)
+        mask = np.zeros_like(image)
+        at = 100 + 500 * number
+        mask[200:220, at : at + 25] = 255  # 7.8 cells; shrunk to 0.79 megapixels they would be 3.7
+        image[mask > 0] = 10
+        cv2.imwrite(str(tmp_path / "data" / "defect" / f"{number}.png"), image)
+        cv2.imwrite(str(tmp_path / "data" / "masks" / f"{number}.png"), mask)
+
+    code, said, error = call("doctor", "data", "--out", "found")
+    assert code == 0, error
+    assert "as they are 0 %" in " ".join(said.split())
+    tree = json.loads((tmp_path / "found" / "plan.json").read_text())
+    assert (tree["settings"]["data"]["tile"], tree["settings"]["data"]["image_size"]) == (512, [512, 512])
+
+    tiny = [*TINY[2:], "--set", "train.batch_size=4"]
+    for plan in (["--plan", "found/plan.json"], []):
+        code, _, error = call("train", "data", *plan, "--out", "run", *tiny)
+        assert code == 0, error
+        card = json.loads((tmp_path / "run" / "model" / "model.json").read_text())
+        assert card["tile"] == 512
+        shutil.rmtree(tmp_path / "run")
+
+
 def test_train_without_a_recipe_plans_from_the_training_part_alone(call, tmp_path):
     write_dagm_like(tmp_path / "data", train=(8, 8), test=(4, 4), image_size=(64, 64), seed=0)
     tiny = [*TINY, "--set", "train.learning_rate=0.02"]

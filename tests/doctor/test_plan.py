@@ -20,7 +20,9 @@ from segdec.errors import ConfigError
 from segdec.types import Sample
 from segdec.weighting import dilate, reduce_to_cells
 
-MEASURED = Measured(400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 50, 0.0, 0.0, False)
+MEASURED = Measured(
+    400, 50, 50, 50, 50, (1250, 500), True, (1256, 504), 17.0, 50, 0.0, 0.0, 17.0, 0.0, 9.0, False
+)
 
 
 def tree(measured):
@@ -48,8 +50,7 @@ def test_every_plan_is_a_valid_configuration_with_reasons(defective, thickness, 
         (size[0] * 8, size[1] * 8),
         thickness,
         defective if thickness is not None else 0,
-        None if thickness is None else simple,
-        None if thickness is None else simple,
+        *([None] * 5 if thickness is None else [simple, simple, 2 * thickness, simple**2, 10 - 9 * simple]),
         divided,
         (("a", "b"),),
     )
@@ -57,7 +58,8 @@ def test_every_plan_is_a_valid_configuration_with_reasons(defective, thickness, 
     plan = make_plan(measured)
 
     config = load_config(base=plan.settings())
-    assert config.data.image_size == measured.image_size
+    tile = config.data.tile
+    assert config.data.image_size == (measured.image_size if tile is None else (tile, tile))
     assert config.data.dilation % 2 == 1
     assert all(choice.reason and choice.measured for choice in plan.choices)
 
@@ -144,8 +146,55 @@ def test_a_plan_that_is_not_there_is_refused(tmp_path):
         read_plan(tmp_path / "plan.json")
 
 
-def test_vanishing_defects_bring_advice(tmp_path):
-    (advice,) = make_plan(replace(MEASURED, vanishing=0.5)).advice
+LARGE = replace(
+    MEASURED,
+    size=(3000, 4000),
+    image_size=(768, 1024),
+    thickness=5.0,
+    vanishing=0.4,
+    unscaled_thickness=19.6,
+    unscaled_vanishing=0.02,
+    least_cells=1.0,
+)
 
-    assert "50 % of the defects vanish" in advice
+
+def test_tiles_are_planned_where_they_show_what_vanishes():
+    plan = make_plan(LARGE)
+    data = plan.settings()["data"]
+
+    assert (data["tile"], data["image_size"], data["dilation"]) == (512, [512, 512], 1)
+    assert "shrunk to 768 x 1024, 40 % of the defects vanish, as they are 2 %" in "\n".join(plan.lines())
+    assert plan.advice == ()
+
+
+@pytest.mark.parametrize(
+    ("change", "advice"),
+    [
+        # native size already: nothing is to be gained
+        ({"unscaled_vanishing": 0.4}, "tiles show no more: take pictures of more pixels"),
+        (
+            {"vanishing": 0.15, "unscaled_vanishing": 0.15, "least_cells": 4.0},
+            "enlarged, by data.image_size=",
+        ),
+        # on tiles, nine of ten defects would teach nothing
+        ({"masked": 5}, "only defects with a mask teach"),
+        ({"vanishing": 0.05}, None),
+    ],
+)
+def test_without_that_no_tiles_are_planned(change, advice):
+    plan = make_plan(replace(LARGE, **change))
+
+    assert "tile" not in plan.settings()["data"]
+    assert plan.settings()["data"]["image_size"] == [768, 1024]
+    assert (advice is None and plan.advice == ()) or advice in plan.advice[0]
+
+
+def test_a_size_that_is_given_is_not_cut():
+    assert "tile" not in make_plan(LARGE, can_tile=False).settings()["data"]
+
+
+def test_defects_too_small_for_tiles_bring_advice():
+    (advice,) = make_plan(replace(LARGE, vanishing=0.9, unscaled_vanishing=0.5)).advice
+
+    assert "50 % of the defects vanish in the images as they are" in advice
     assert json.dumps(make_plan(MEASURED).lines())

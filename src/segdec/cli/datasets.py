@@ -49,7 +49,7 @@ def doctor(
             confidence=confidence,
             watch=tell,
         )
-    plan = make_plan(findings.measured)
+    plan = make_plan(findings.measured, can_tile=image_size is None)
     if folder is not None:
         write_findings(findings, folder / "doctor.json")
         write_plan(plan, folder / "plan.json")

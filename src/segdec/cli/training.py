@@ -124,7 +124,9 @@ def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
     split = make_split(dataset, config.data, config.train.seed)
     tiles = config.data.tile is not None
     measured = measure_training_part(split.train, config.data.image_size, tiles=tiles)
-    plan = make_plan(measured, can_compile=can_compile())
+    # a teacher answers for whole images, and who gives a size means it
+    whole = config.data.image_size is not None or config.train.teacher is not None
+    plan = make_plan(measured, can_compile=can_compile(), can_tile=not (tiles or whole))
     chosen = {setting.partition("=")[0].strip() for setting in given}
     return plan.without(chosen | {"data.image_size"} if tiles else chosen)
 

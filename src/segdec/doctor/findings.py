@@ -64,6 +64,10 @@ class Measured:
         Share of these that are; None where there are none.
     vanishing
         Share of the masks with fewer than five cells at 1/8 of ``image_size``; None without outlines.
+    unscaled_thickness, unscaled_vanishing
+        The same of both where no image is resized, as in tiles.
+    least_cells
+        So many cells at ``image_size`` are covered by nine of ten masks; None without outlines.
     divided
         True where the division into parts is settled, by the data set's authors or beforehand.
     together
@@ -82,6 +86,9 @@ class Measured:
     told: int
     simple: float | None
     vanishing: float | None
+    unscaled_thickness: float | None
+    unscaled_vanishing: float | None
+    least_cells: float | None
     divided: bool
     together: tuple[tuple[str, ...], ...] = ()
 

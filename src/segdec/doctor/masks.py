@@ -79,11 +79,13 @@ def vanishing_findings(looks: Sequence[Look], image_size: ImageSize) -> list[Fin
     if not small:
         return []
     factor = (FEW_CELLS / max(statistics.median(count for count, _ in small), 0.1)) ** 0.5
+    outlined = [(look.outline.form, look.size) for look in looks if look.outline is not None]
+    unscaled = sum(count_cells(form, size, size) < FEW_CELLS for form, size in outlined)
     text = (
         f"The defects of {len(small)} of {len(cells)} masked images cover fewer than {FEW_CELLS} cells of the"
-        f" network's output at {image_size[0]} x {image_size[1]}. Sides {factor:.1f} times as large, by"
-        " data.image_size or by cutting the images into tiles, would show half of them; of the smallest, look"
-        " at the masks."
+        f" network's output at {image_size[0]} x {image_size[1]}; those of {unscaled} also in the images as"
+        f" they are, which is what tiles show. Sides {factor:.1f} times as large would show half of them; of"
+        " the smallest, look at the masks."
     )
     items = tuple(f"{name}: {count:.2g} cells" for count, name in small)
     return [Finding("vanishing", "doubtful", text, items)]

@@ -67,7 +67,8 @@ def measure(
     samples = [each.sample for each in seen]
     count = len(outlined)
     told = [form.simple for _, form in outlined if form.simple is not None]
-    small = sum(count_cells(form, each.size, image_size) < FEW_CELLS for each, form in outlined)
+    cells = sorted(count_cells(form, each.size, image_size) for each, form in outlined)
+    unscaled = [count_cells(form, each.size, each.size) for each, form in outlined]
     return Measured(
         images=len(seen),
         defective=sum(sample.label for sample in samples),
@@ -83,10 +84,17 @@ def measure(
         thickness=statistics.median(scaled) if count else None,
         told=len(told),
         simple=sum(told) / len(told) if told else None,
-        vanishing=small / count if count else None,
+        vanishing=_share_vanishing(cells),
+        unscaled_thickness=statistics.median(form.thickness for _, form in outlined) if count else None,
+        unscaled_vanishing=_share_vanishing(unscaled),
+        least_cells=cells[(count - 1) // 10] if count else None,
         divided=divided,
         together=together,
     )
+
+
+def _share_vanishing(cells: Sequence[float]) -> float | None:
+    return sum(count < FEW_CELLS for count in cells) / len(cells) if cells else None
 
 
 def measure_training_part(

@@ -13,8 +13,9 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from segdec.config import parse_config
+from segdec.config import STRIDE, parse_config
 from segdec.doctor.findings import Measured
+from segdec.doctor.masks import FEW_CELLS
 from segdec.errors import ConfigError
 from segdec.files import atomic_write
 from segdec.weighting import WINDOW
@@ -31,6 +32,11 @@ _LARGEST_DILATION = 15
 """The largest of the papers' recipes."""
 _MANY_SIMPLE = 0.5
 _VANISHING = 0.1
+"""From this share of the defects on it counts that they vanish, or that tiles would show them."""
+_TILE = 512
+"""Side of planned tiles: about the paper's smallest images, and more than twice what neighbours share."""
+_LARGEST_ENLARGING = 1.5
+"""Beyond, images show the network nothing that they do not hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,7 +102,7 @@ class Plan:
         return [*lines, *(f"advice: {text}" for text in self.advice)]
 
 
-def make_plan(measured: Measured, *, can_compile: bool = False) -> Plan:
+def make_plan(measured: Measured, *, can_compile: bool = False, can_tile: bool = True) -> Plan:
     """Plan the training.
 
     Parameters
@@ -105,16 +111,28 @@ def make_plan(measured: Measured, *, can_compile: bool = False) -> Plan:
         Of `segdec.doctor.examine`, or of the training part alone.
     can_compile
         True lets the plan compile the network for long trainings: the machine that trains can do it.
+    can_tile
+        False where the size that images are resized to is given.
 
     Returns
     -------
     Plan
         Its settings are valid: `segdec.config.load_config` takes them.
     """
-    choices = [*_data(measured), *_loss(measured), *_train(measured)]
+    tiles: list[Choice] = []
+    if can_tile and _tiles_show(measured) and 2 * measured.masked >= measured.defective:
+        tiles = _tiles(measured)
+        measured = replace(
+            measured,
+            image_size=(_TILE, _TILE),
+            thickness=measured.unscaled_thickness,
+            vanishing=measured.unscaled_vanishing,
+        )
+    size = tiles or [_size(measured)]
+    choices = [*size, *_data(measured), *_loss(measured), *_train(measured)]
     if can_compile:
         choices += _compile(measured)
-    plan = Plan(tuple(choices), tuple(_advice(measured)))
+    plan = Plan(tuple(choices), tuple(_advice(measured, in_tiles=bool(tiles))))
     parse_config(plan.settings(), "the plan")
     return plan
 
@@ -169,17 +187,39 @@ def read_plan(path: Path) -> dict[str, Any]:
     return settings
 
 
-def _data(measured: Measured) -> Sequence[Choice]:
+def _tiles_show(measured: Measured) -> bool:
+    """Tell whether the images show a relevant share of the defects that vanish at ``image_size``."""
+    if measured.vanishing is None or measured.unscaled_vanishing is None:
+        return False
+    return measured.vanishing - measured.unscaled_vanishing >= _VANISHING
+
+
+def _tiles(measured: Measured) -> list[Choice]:
+    height, width = measured.image_size
+    gone, kept = (100 * (share or 0) for share in (measured.vanishing, measured.unscaled_vanishing))
+    words = (
+        f"the images are {measured.size[0]} x {measured.size[1]} in the median; shrunk to {height} x {width},"
+        f" {gone:.0f} % of the defects vanish, as they are {kept:.0f} %"
+    )
+    return [
+        Choice("data.tile", _TILE, "cut into tiles, they are not shrunk", words),
+        Choice("data.image_size", [_TILE, _TILE], "the network sees a tile", f"tiles are {_TILE} wide"),
+    ]
+
+
+def _size(measured: Measured) -> Choice:
     height, width = measured.size
     smaller = math.prod(measured.image_size) < 0.98 * height * width
-    choices = [
-        Choice(
-            "data.image_size",
-            list(measured.image_size),
-            "shrunk so that a step stays affordable" if smaller else "as they are, in multiples of 8",
-            f"the images are {height} x {width} in the median",
-        )
-    ]
+    return Choice(
+        "data.image_size",
+        list(measured.image_size),
+        "shrunk so that a step stays affordable" if smaller else "as they are, in multiples of 8",
+        f"the images are {height} x {width} in the median",
+    )
+
+
+def _data(measured: Measured) -> Sequence[Choice]:
+    choices = []
     if measured.grey is not None:
         colours = "all images are grey" if measured.grey else "there are images in colour"
         channels = 1 if measured.grey else 3
@@ -302,15 +342,40 @@ def _compile(measured: Measured) -> Sequence[Choice]:
     return [Choice("train.compile", True, reason, words)]
 
 
-def _advice(measured: Measured) -> list[str]:
+def _advice(measured: Measured, *, in_tiles: bool) -> list[str]:
     advice = []
     if measured.defective and not measured.masked:
         advice.append("mark the defects of some images, if only roughly: it helps the decision, too")
     if measured.vanishing is not None and measured.vanishing >= _VANISHING:
+        words = f"{100 * measured.vanishing:.0f} % of the defects vanish"
+        advice.append(f"{words} {_remedy(measured, in_tiles=in_tiles)}")
+    if in_tiles and measured.masked < measured.defective:
+        missing = measured.defective - measured.masked
         advice.append(
-            f"{100 * measured.vanishing:.0f} % of the defects vanish at this image_size: train on tiles"
-            " (data.tile), or choose a larger data.image_size"
+            f"{missing} defective images have no mask and teach nothing in tiles: mark their defects"
         )
     if measured.divided and measured.together:
         advice.append("the published parts may divide twins: quote a second result with data.together, too")
     return advice
+
+
+def _remedy(measured: Measured, *, in_tiles: bool) -> str:
+    """Say what would show the defects that vanish, as far as that was measured."""
+    if in_tiles:
+        return "in the images as they are: take pictures of more pixels, and look at the smallest masks"
+    if _tiles_show(measured):
+        kept = 100 * (measured.unscaled_vanishing or 0)
+        return (
+            f"at this image_size, and {kept:.0f} % in the images as they are: choose a larger"
+            f" data.image_size, or tiles (data.tile={_TILE}), in which only defects with a mask teach"
+        )
+    factor = math.sqrt(FEW_CELLS / max(measured.least_cells or 0, 0.1))
+    if factor > _LARGEST_ENLARGING:
+        return (
+            "at this image_size, and tiles show no more: take pictures of more pixels, and look at the masks"
+        )
+    larger = [STRIDE * math.ceil(side * factor / STRIDE) for side in measured.image_size]
+    return (
+        f"at this image_size, and tiles show no more: enlarged, by data.image_size={larger}, nine of ten"
+        f" would cover {FEW_CELLS} cells; whether that finds more was not measured"
+    )
