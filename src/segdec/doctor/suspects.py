@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -39,23 +39,7 @@ def suspect_findings(run: Path, samples: Sequence[Sample]) -> list[Finding]:
         If there are no scores, or none of these images.
     """
     label_of = {sample.name: sample.label for sample in samples}
-    path = run / "scores.csv"
-    try:
-        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
-        score_of = {row["name"]: float(row["score"]) for row in rows if row["name"] in label_of}
-    except OSError as error:
-        raise DataError(
-            f"{path} cannot be read: {error.strerror}; run segdec evaluate {run} first"
-        ) from error
-    except (KeyError, ValueError, TypeError) as error:
-        raise DataError(
-            f"{path} is no table of scores ({error!r}); run segdec evaluate {run} anew"
-        ) from error
-    if not score_of:
-        raise DataError(
-            f"{path} holds scores of {len(rows)} images, none of which is examined; name a run that has been"
-            " evaluated on this data"
-        )
+    score_of = _read_scores(run, label_of)
     labels = np.array([label_of[name] for name in score_of], bool)
     scores = np.array(list(score_of.values()))
     if labels.all() or not labels.any():
@@ -78,3 +62,25 @@ def suspect_findings(run: Path, samples: Sequence[Sample]) -> list[Finding]:
         " Look at these images again."
     )
     return [Finding("suspect-labels", "doubtful", text, tuple(words for _, words in sorted(suspect)[::-1]))]
+
+
+def _read_scores(run: Path, wanted: Collection[str]) -> dict[str, float]:
+    """Return the run's score of each image that is wanted, by name; at least one."""
+    path = run / "scores.csv"
+    try:
+        rows = list(csv.DictReader(path.read_text(encoding="utf-8").splitlines()))
+        score_of = {row["name"]: float(row["score"]) for row in rows if row["name"] in wanted}
+    except OSError as error:
+        raise DataError(
+            f"{path} cannot be read: {error.strerror}; run segdec evaluate {run} first"
+        ) from error
+    except (KeyError, ValueError, TypeError) as error:
+        raise DataError(
+            f"{path} is no table of scores ({error!r}); run segdec evaluate {run} anew"
+        ) from error
+    if not score_of:
+        raise DataError(
+            f"{path} holds scores of {len(rows)} images, none of which is examined; name a run that has been"
+            " evaluated on this data"
+        )
+    return score_of
