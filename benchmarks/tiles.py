@@ -20,10 +20,10 @@ from numpy.typing import NDArray
 from segdec.benchmark import write_untrained
 from segdec.config import NetworkConfig
 from segdec.imaging import full_score_map, read_image, resize_image
+from segdec.judged import samples_to_judge
 from segdec.metrics import average_precision
 from segdec.predict import Predictor, predict_files
 from segdec.quickstart import settings
-from segdec.runs import samples_to_judge
 from segdec.runtime import machine, peak_memory
 from segdec.types import ImageSize, Prediction
 
@@ -64,7 +64,7 @@ def measure_agreement(run: Path, tile: int, data: Path | None) -> None:
     scores: list[tuple[float, float]] = []
     differences: list[float] = []
     seconds = [0.0, 0.0]
-    samples = samples_to_judge(run, data)
+    samples, _ = samples_to_judge(run, data)
     for sample in samples:
         image = resize_image(read_image(sample.image, whole.card.channels), whole.card.image_size)
         answers = []
