@@ -30,6 +30,7 @@ from segdec.experiments.lines import Line, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes
 from segdec.experiments.report import to_markdown
 from segdec.experiments.work import check_same, work
+from segdec.imaging import encode_run_lengths, write_image
 
 TINY = (
     "data.image_size=[64, 64]",
@@ -392,6 +393,32 @@ def test_a_training_that_diverges_is_a_result(tmp_path, data):
     assert "not finite" not in (tmp_path / "dagm.md").read_text().split("Not in the table")[0]
     assert "1 trainings failed" in (tmp_path / "dagm.md").read_text()
     assert json.loads((job.folder / "failed.json").read_text())["error"].startswith("the loss is")
+
+
+def test_severstal_is_trained_from_run_lengths_and_judged(tmp_path):
+    steel = tmp_path / "Severstal"
+    (steel / "train_images").mkdir(parents=True)
+    rows = ["ImageId,ClassId,EncodedPixels"]
+    for number in range(20):
+        image = np.full((64, 128), 100 + number, np.uint8)
+        mask = np.zeros(image.shape, np.bool_)
+        mask[20:40, 30 + number : 60 + number] = number % 2 == 0
+        image[mask] += 80
+        write_image(steel / "train_images" / f"{number:09x}.jpg", image)
+        if mask.any():
+            rows.append(f"{number:09x}.jpg,{number % 4 + 1},{encode_run_lengths(mask)}")
+    (steel / "train.csv").write_text("\n".join(rows))
+    table = find_table("severstal")
+    settings = (*SHORT, "data.image_size=[64,128]", "data.test_images=[3,4]", "data.positives=4")
+    jobs = plan(table, [steel], tmp_path / "out", rows=("300",), settings=settings)
+
+    _, problems = reproduce(table, jobs, tmp_path / "out")
+
+    outcomes, _ = find_outcomes(table, tmp_path / "out")
+    assert not problems
+    assert [(each.row, each.defective, each.good, each.failed) for each in outcomes] == [("300", 3, 4, "")]
+    split = json.loads((jobs[0].folder / "split.json").read_text())
+    assert sum(int(name[-5], 16) % 2 == 0 for name in split["train"]) == 4
 
 
 # --- tabulating -----------------------------------------------------------------------------------------
