@@ -410,7 +410,7 @@ def test_severstal_is_trained_from_run_lengths_and_judged(tmp_path):
     (steel / "train.csv").write_text("\n".join(rows))
     table = find_table("severstal")
     settings = (*SHORT, "data.image_size=[64,128]", "data.test_images=[3,4]", "data.positives=4")
-    jobs = plan(table, [steel], tmp_path / "out", rows=("300",), settings=settings)
+    jobs = plan(table, [str(steel)], tmp_path / "out", rows=("300",), settings=settings)
 
     _, problems = reproduce(table, jobs, tmp_path / "out")
 

@@ -245,14 +245,14 @@ def _soft(interval: Interval) -> str:
 def _doubts(evaluation: Evaluation, word: str) -> list[str]:
     """Say what the figures do not show, where it is easily overlooked."""
     lines = []
-    for share, name, what in (
-        (evaluation.items.escape, "escape", "defective"),
-        (evaluation.items.overkill, "overkill", "good"),
+    for share, name, what, fate in (
+        (evaluation.items.escape, "escape", "defective", "escape"),
+        (evaluation.items.overkill, "overkill", "good", "are thrown away"),
     ):
         if share.of and not share.count and share.interval.high is not None:
             lines.append(
-                f"No {name} was seen, but {share.of} {what} {word}s show no more than that fewer than"
-                f" {percent(share.interval.high)} of those to come are one."
+                f"No {name} was seen, but {share.of} {what} {word}s can only show that fewer than"
+                f" {percent(share.interval.high)} of those to come {fate}."
             )
     if evaluation.without_mask:
         lines.append(
