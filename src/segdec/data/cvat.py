@@ -22,6 +22,7 @@ from segdec.data.annotations import (
     to_dataset,
     turned_box,
 )
+from segdec.data.scan import read_head
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
 from segdec.imaging import encode_run_lengths
@@ -33,7 +34,7 @@ _NOT_SHAPES = ("tag", "attribute")
 def is_cvat(root: Path) -> bool:
     """Tell whether a path is a CVAT XML file, or a folder with annotations.xml."""
     path = _file(root)
-    return path.suffix.lower() == ".xml" and path.is_file() and b"<annotations" in path.read_bytes()[:4096]
+    return path.suffix.lower() == ".xml" and path.is_file() and b"<annotations" in read_head(path, 4096)
 
 
 def read_cvat(root: Path, config: DataConfig) -> Dataset:

@@ -55,9 +55,15 @@ def name_below(root: Path, path: Path) -> str:
     return path.relative_to(root).as_posix()
 
 
+def read_head(path: Path, most: int) -> bytes:
+    """Return the first bytes of a file, at most so many, without reading the rest."""
+    with path.open("rb") as file:
+        return file.read(most)
+
+
 def starts_with(path: Path, bracket: bytes) -> bool:
     """Tell by its first character what a JSON file may be; a byte order mark before it does not count."""
-    return path.read_bytes()[:64].removeprefix(codecs.BOM_UTF8).lstrip().startswith(bracket)
+    return read_head(path, 64).removeprefix(codecs.BOM_UTF8).lstrip().startswith(bracket)
 
 
 def map_in_threads(work: Callable[[T], R], items: Iterable[T]) -> Iterator[R]:

@@ -9,6 +9,7 @@ from xml.etree import ElementTree
 from segdec.config import DataConfig
 from segdec.data.annotations import Entry, box, number, shape, stated_size, to_dataset
 from segdec.data.cvat import read_xml
+from segdec.data.scan import read_head
 from segdec.errors import DataError
 from segdec.types import Dataset, Part
 
@@ -18,7 +19,7 @@ _SETS: dict[str, Part] = {"train": "train", "val": "val", "test": "test"}
 def is_voc(root: Path) -> bool:
     """Tell whether a folder, or Annotations/ in it, holds Pascal VOC's XML files."""
     first = next(iter(_files(root)), None)
-    return first is not None and b"<annotation>" in first.read_bytes()[:4096]
+    return first is not None and b"<annotation>" in read_head(first, 4096)
 
 
 def read_voc(root: Path, config: DataConfig) -> Dataset:
