@@ -9,6 +9,8 @@ import pytest
 import torch
 
 from segdec import runtime
+from segdec.backends.pytorch import TorchBackend, open_network
+from segdec.benchmark import write_untrained
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, MissingExtraError
 
@@ -111,6 +113,21 @@ def test_precision_may_change_from_training_to_training():
         accelerator = runtime.make_accelerator(precision, 2)
         assert accelerator.mixed_precision == mixed
         assert accelerator.gradient_accumulation_steps == 2
+
+
+@pytest.mark.parametrize("opened", ["learner", "network", "backend"])
+def test_fp32_is_computed_in_fp32_on_a_gpu_too(monkeypatch, tmp_path, opened):
+    """NVIDIA's convolutions round to 10 bits unless told not to; the flag can be read without a GPU."""
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", True)  # as PyTorch begins
+    small = NetworkConfig(block_channels=(2, 2, 2), block_depths=(1, 1, 1), context_channels=4)
+    card, weights = write_untrained(tmp_path / "model", small, (64, 64))
+    if opened == "learner":
+        runtime.make_accelerator("fp32", 1)
+    elif opened == "network":
+        open_network(small, {name: torch.tensor(value) for name, value in weights.items()}, "direct")
+    else:
+        TorchBackend(card, weights)
+    assert torch.backends.cudnn.allow_tf32 is False
 
 
 def test_versions_and_machine_are_told():

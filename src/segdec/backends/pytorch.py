@@ -12,7 +12,7 @@ from segdec.certificate import BackendName, Precision
 from segdec.errors import ConfigError, ModelError
 from segdec.imaging import Pixels, to_unit
 from segdec.model_card import ModelCard
-from segdec.runtime import choose_context, device_type, require_torch
+from segdec.runtime import choose_context, device_type, keep_fp32_exact, require_torch
 
 if TYPE_CHECKING:
     import torch
@@ -67,6 +67,7 @@ class TorchBackend:
 
         from segdec.network import SegDecNet
 
+        keep_fp32_exact()
         self.device = _choose_device(device)
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
             network = SegDecNet(card.network, context=choose_context(context, card.network, "fp32"))
@@ -105,6 +106,7 @@ def open_network(
     """
     from segdec.network import SegDecNet, to_channels_last
 
+    keep_fp32_exact()
     network = SegDecNet(config, context=choose_context(context, config, "fp32"))
     network.load_state_dict(weights)
     to_channels_last(network)
