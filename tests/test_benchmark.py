@@ -1,11 +1,15 @@
 """The benchmark prints what it promises to: times, waiting, rate, memory, machine."""
 
 import re
+from itertools import count
+from types import SimpleNamespace
 
 import pytest
 
+from segdec import benchmark
 from segdec.benchmark import benchmark_predict, benchmark_train
 from segdec.errors import ConfigError
+from segdec.runtime import cpu_kind
 
 SIZE = (64, 64)
 
@@ -16,22 +20,22 @@ def figures(lines):
     return {row[0]: [float(cell.split()[0]) for cell in row[1:]] for row in rows if " ms" in row[-1]}
 
 
-def measure(benchmark, **changed):
+def measure(timed, **changed):
     told = []
     given = {"image_size": SIZE, "precision": "fp32", "context": "direct", "compiled": False, "runs": 3}
-    lines = benchmark(*(given | changed).values(), lambda done, total: told.append((done, total)))
+    lines = timed(*(given | changed).values(), lambda done, total: told.append((done, total)))
     return lines, told
 
 
 @pytest.mark.parametrize(
-    ("benchmark", "parts"),
+    ("timed", "parts"),
     [
         (benchmark_train, ["step", "waiting for data", "forward and losses", "backward and update"]),
         (benchmark_predict, ["image, from file to regions", "network alone"]),
     ],
 )
-def test_every_figure_is_there(benchmark, parts):
-    lines, told = measure(benchmark)
+def test_every_figure_is_there(timed, parts):
+    lines, told = measure(timed)
 
     found = figures(lines)
     assert list(found) == parts
@@ -49,7 +53,7 @@ def test_the_form_that_was_timed_is_named():
     assert "fp32, spectral context, not compiled" in measure(benchmark_predict, context="spectral")[0][1]
 
 
-@pytest.mark.parametrize("benchmark", [benchmark_train, benchmark_predict])
+@pytest.mark.parametrize("timed", [benchmark_train, benchmark_predict])
 @pytest.mark.parametrize(
     ("changed", "message"),
     [
@@ -58,11 +62,25 @@ def test_the_form_that_was_timed_is_named():
         ({"precision": "fp8"}, "train.precision"),
     ],
 )
-def test_what_cannot_be_is_refused(benchmark, changed, message):
+def test_what_cannot_be_is_refused(timed, changed, message):
     with pytest.raises(ConfigError, match=message):
-        measure(benchmark, **changed)
+        measure(timed, **changed)
 
 
-def test_predictions_know_one_precision():
-    with pytest.raises(ConfigError, match="fp32"):
-        measure(benchmark_predict, precision="bf16")
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_predictions_know_two_precisions(precision):
+    with pytest.raises(ConfigError, match=r"fp32 or bf16|train\.precision"):
+        measure(benchmark_predict, precision=precision)
+
+
+@pytest.mark.skipif(cpu_kind() == "other", reason="this CPU does not compute in bf16")
+def test_predictions_in_bf16():
+    assert "bf16, direct context, not compiled" in measure(benchmark_predict, precision="bf16")[0][1]
+
+
+def test_times_of_a_batch_are_those_of_an_image(monkeypatch):
+    clock = count()  # a second goes by between any two looks at it
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    lines = benchmark_predict(SIZE, "fp32", "direct", False, 3, lambda _done, _of: None, batch=4)
+    assert all(times == [250, 250, 250] for times in figures(lines).values())
+    assert "the prediction of one image in a batch of 4, 64 x 64" in lines[2]

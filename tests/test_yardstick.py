@@ -74,7 +74,9 @@ def test_a_size_that_cannot_be(small: None) -> None:
     [
         (["predict", "--all", "--image-size", "64", "64", "--runs", "3"], 0, "times faster"),
         (["train", "--all"], 2, "are for predict"),
-        (["predict", "--all", "--model", "somewhere"], 2, "leave --model out"),
+        (["predict", "--all", "--model", "somewhere"], 2, "leave --model and --batch out"),
+        (["predict", "--all", "--batch", "8"], 2, "leave --model and --batch out"),
+        (["train", "--batch", "8"], 2, "are for predict"),
     ],
 )
 def test_the_command(small: None, monkeypatch: pytest.MonkeyPatch, capsys, arguments, code, said) -> None:

@@ -104,9 +104,15 @@ def benchmark_train(
 
 
 def benchmark_predict(
-    image_size: ImageSize, precision: str, context: str, compiled: bool, runs: int, tell: Tell
+    image_size: ImageSize,
+    precision: str,
+    context: str,
+    compiled: bool,
+    runs: int,
+    tell: Tell,
+    batch: int = 1,
 ) -> list[str]:
-    """Time the prediction of one image file, and the network's share of it.
+    """Time the prediction of image files, and the network's share of it.
 
     Parameters
     ----------
@@ -115,7 +121,9 @@ def benchmark_predict(
     context
         "direct", "spectral", or "auto" for the form that predictions are computed in unasked.
     precision
-        "auto" or "fp32": that is what predictions are computed in.
+        "fp32", "bf16", or "auto" for fp32, which predictions are computed in unasked.
+    batch
+        Images in one pass through the network, at least 1; all times are those of one image.
 
     Returns
     -------
@@ -131,15 +139,17 @@ def benchmark_predict(
     """
     require_torch()
     config = _config(image_size, precision, context)
-    if precision not in ("auto", "fp32"):
-        raise ConfigError(f"predictions are computed in fp32, got precision {precision}; leave it out")
-    form = choose_context(config.train.context, config.network, "fp32")
+    if precision not in ("auto", "fp32", "bf16"):
+        raise ConfigError(f"PyTorch predicts in fp32 or bf16, got precision {precision}; leave it out")
+    computed: Literal["fp32", "bf16"] = "bf16" if precision == "bf16" else "fp32"
+    form = choose_context(config.train.context, config.network, computed)
     with _images(config, 2) as samples:
-        predictor = _untrained_predictor(config, form)
+        predictor = _untrained_predictor(config, form, computed)
         if compiled and isinstance(predictor.backend, TorchBackend):
             predictor.backend.network.compile()
-        figures = _time_predictions(predictor, samples, runs, tell)
-    return [*_heading(config, f"fp32, {form} context", compiled, "the prediction of one image"), *figures]
+        figures = _time_predictions(predictor, samples, runs, tell, batch)
+    timed = f"the prediction of one image{_in_batches(batch)}"
+    return [*_heading(config, f"{computed}, {form} context", compiled, timed), *figures]
 
 
 def benchmark_model(
@@ -148,6 +158,7 @@ def benchmark_model(
     precision: Precision | None,
     runs: int,
     tell: Tell,
+    batch: int = 1,
 ) -> list[str]:
     """Time predictions of a trained model, or of what it was exported to; PyTorch is needed for itself alone.
 
@@ -157,6 +168,8 @@ def benchmark_model(
         As of `segdec.predict.Predictor`.
     runs, tell
         As of `benchmark_train`.
+    batch
+        As of `benchmark_predict`.
 
     Returns
     -------
@@ -171,20 +184,23 @@ def benchmark_model(
     predictor = Predictor(model, backend=backend, precision=precision)
     card, found = predictor.card, machine()
     with _images(_config(card.image_size, "auto", "auto"), 2) as samples:
-        figures = _time_predictions(predictor, samples, runs, tell)
+        figures = _time_predictions(predictor, samples, runs, tell, batch)
+    height, width = card.image_size
     return [
         f"machine  {found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
         f"network  that of {model}, {predictor.backend.name} {predictor.backend.precision}",
-        f"timed    the prediction of one image, {card.image_size[0]} x {card.image_size[1]}",
+        f"timed    the prediction of one image{_in_batches(batch)}, {height} x {width}",
         "",
         *figures,
     ]
 
 
-def _time_predictions(predictor: Predictor, samples: Sequence[Sample], runs: int, tell: Tell) -> list[str]:
+def _time_predictions(
+    predictor: Predictor, samples: Sequence[Sample], runs: int, tell: Tell, batch: int
+) -> list[str]:
     rows: dict[str, list[float]] = {"image, from file to regions": [], "  network alone": []}
     for done in range(_WARM_UP + runs):
-        values = _time_prediction(predictor, samples[done % len(samples)].image)
+        values = _time_prediction(predictor, [samples[done % len(samples)].image] * batch)
         if done >= _WARM_UP:
             for times, value in zip(rows.values(), values, strict=True):
                 times.append(value)
@@ -271,21 +287,28 @@ def write_untrained(
     return card, weights
 
 
-def _untrained_predictor(config: Config, context: Literal["direct", "spectral"]) -> Predictor:
+def _untrained_predictor(
+    config: Config, context: Literal["direct", "spectral"], precision: Literal["fp32", "bf16"]
+) -> Predictor:
     with TemporaryDirectory() as scratch:
         write_untrained(Path(scratch), config.network, _size(config))
-        return Predictor(scratch, context=context)
+        # random weights decide nothing that a certificate could vouch for
+        return Predictor(scratch, context=context, precision=precision, allow_uncertified=True)
 
 
-def _time_prediction(predictor: Predictor, path: Path) -> tuple[float, float]:
-    """Return the seconds of a whole prediction, and of the network alone."""
+def _time_prediction(predictor: Predictor, paths: Sequence[Path]) -> tuple[float, float]:
+    """Return the seconds for an image of a batch, of its whole prediction and of the network alone."""
     began = time.perf_counter()
-    predictor.predict(path)
+    predictor.predict_batch(paths)
     whole = time.perf_counter() - began
-    image = predictor._prepare(path).pixels
+    images = [predictor._prepare(path).pixels for path in paths]
     began = time.perf_counter()
-    predictor.backend([image])
-    return whole, time.perf_counter() - began
+    predictor.backend(images)
+    return whole / len(paths), (time.perf_counter() - began) / len(paths)
+
+
+def _in_batches(batch: int) -> str:
+    return "" if batch == 1 else f" in a batch of {batch}"
 
 
 @contextmanager

@@ -7,7 +7,7 @@ detection", ICPR 2020 (arXiv:2007.07676), Sec. III and Fig. 2.
 from __future__ import annotations
 
 import math
-from typing import Literal, TypeAlias
+from typing import Literal, TypeAlias, cast
 
 import torch
 from torch import Tensor, nn
@@ -123,6 +123,25 @@ class ContextConv(nn.Conv2d):
             self._prepared = None  # frees the old one first: it is large
             self._prepared = (key, transform_weight(self.weight, tile))
         return self._prepared[1]
+
+
+class InFp32(nn.Module):
+    """A layer that is computed in float32, whatever autocast computes around it in.
+
+    Parameters
+    ----------
+    layer
+        With weights in float32.
+    """
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return what the layer makes of ``x``."""
+        with torch.autocast(x.device.type, enabled=False):
+            return cast(Tensor, self.layer(x.float()))
 
 
 class SegDecNet(nn.Module):

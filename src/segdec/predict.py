@@ -85,7 +85,8 @@ class Predictor:
         What computes: "torch", or an export in "onnx" (ONNX Runtime) or "openvino". "auto" takes the fastest
         that is installed and certified for this tiling, and PyTorch where a device is named.
     precision
-        "fp32", "int8" (exports), "bf16" or "int8-bf16" (openvino); None takes the fastest that is certified.
+        "fp32", "bf16" (torch, openvino), "int8" (exports) or "int8-bf16" (openvino); None takes the fastest
+        that is certified, of "torch" fp32.
     allow_uncertified
         Use an export without a certificate, or one that failed or was changed, or was certified for other
         tiles or for whole images.

@@ -130,6 +130,21 @@ def device_type() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
+def computes_in_bf16(device: str) -> bool:
+    """Tell whether a device has instructions for bf16; emulated, it is far slower than fp32.
+
+    Parameters
+    ----------
+    device
+        Its type in torch's words, "cpu" or "cuda".
+    """
+    if device == "cpu":
+        return cpu_kind() != "other"
+    import torch
+
+    return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+
+
 def keep_fp32_exact() -> None:
     """Let convolutions in fp32 be computed in fp32 from now on, in this process.
 
@@ -159,16 +174,11 @@ def choose_precision(wish: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision
     ConfigError
         For fp16 on a CPU, where PyTorch cannot train in it.
     """
-    device = device_type()
-    if wish == "fp16" and device == "cpu":
+    if wish == "fp16" and device_type() == "cpu":
         raise ConfigError("train.precision fp16 needs a GPU; on this CPU use fp32, bf16 or auto")
     if wish != "auto":
         return wish
-    if device == "cpu":
-        return "fp32" if cpu_kind() == "other" else "bf16"
-    import torch
-
-    return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp32"
+    return "bf16" if computes_in_bf16(device_type()) else "fp32"
 
 
 def choose_context(
@@ -305,11 +315,12 @@ def machine() -> dict[str, str | int]:
         "cpu": cpu_name(),
         "cores": os.cpu_count() or 1,
         "cpu_kind": cpu_kind(),
-        "device": _gpu_name() if device == "cuda" else "cpu",
+        "device": gpu_name() if device == "cuda" else "cpu",
     }
 
 
-def _gpu_name() -> str:
+def gpu_name() -> str:
+    """Return what this machine's first GPU calls itself."""
     import torch
 
     return str(torch.cuda.get_device_name())

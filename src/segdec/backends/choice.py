@@ -24,7 +24,7 @@ from segdec.errors import ConfigError, MissingExtraError, ModelError
 from segdec.files import sha256
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
-from segdec.runtime import cpu_kind, cpu_name, has_gpu
+from segdec.runtime import cpu_kind, cpu_name, gpu_name, has_gpu
 from segdec.tiles import Tiling, trained_tiling
 
 _MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
@@ -39,7 +39,7 @@ class Choice:
     backend, precision, context
         As in a certificate.
     file
-        The graph; None is the network itself.
+        The graph; PyTorch needs none.
     """
 
     backend: BackendName
@@ -59,9 +59,10 @@ def choose_backend(
 ) -> Choice:
     """Choose what computes a model.
 
-    Times are those that the certificate holds, each relative to PyTorch on the same machine. bf16 and int8
-    round otherwise on another kind of CPU; "auto" takes them only on the kind that they were certified on.
-    Where several machines certified a file, this CPU's own check decides, else those of its kind, else all.
+    Times are those that the certificate holds, each relative to PyTorch on the same machine's CPU. bf16 and
+    int8 round otherwise on another kind of CPU or GPU; "auto" takes them only on the kind that they were
+    certified on. Where several machines certified a file, this one's own check decides, else those of its
+    kind, else all.
 
     Parameters
     ----------
@@ -72,7 +73,7 @@ def choose_backend(
     backend
         "auto" takes the fastest that is installed and certified, PyTorch among them; on a GPU, PyTorch.
     precision
-        None takes the fastest certified one.
+        None takes the fastest certified one; of PyTorch, where that is asked for by name, fp32.
     context
         Form of the context layer; "auto" takes the faster.
     allow_uncertified
@@ -93,10 +94,13 @@ def choose_backend(
     MissingExtraError
         If PyTorch is not installed, and there is nothing else.
     """
-    if backend == "torch":
-        if precision not in (None, "fp32"):
-            raise ConfigError(f"the backend torch predicts in fp32, got {precision}; choose onnx or openvino")
+    if backend == "torch" and precision in (None, "fp32"):
         return Choice("torch", context=context)
+    if backend == "torch" and precision != "bf16":
+        raise ConfigError(
+            f"the backend torch computes in fp32 or bf16, got {precision}; choose onnx or openvino for"
+            f" {precision}"
+        )
     if backend == "onnx" and precision in ("bf16", "int8-bf16"):
         raise ConfigError(
             f"the backend onnx computes in fp32 or int8, got {precision}; choose openvino for {precision}"
@@ -106,10 +110,10 @@ def choose_backend(
     checks = [check for check in _nearest(certificate.checks) if wanted.fits(check)] if certificate else []
     usable = [check for check in checks if refusal(folder, card, certificate, check, tiling) is None]
     torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
-    if torch_fits and has_gpu():
-        return Choice("torch", context=context)
     if backend == "auto":
         usable = [check for check in usable if _runs_here(check)]
+    if torch_fits and has_gpu():
+        usable = [check for check in usable if check.backend == "torch"]
     if usable:
         best = min(usable, key=_relative_time)
         if not torch_fits or _relative_time(best) < 1:
@@ -199,7 +203,7 @@ def is_installed(backend: BackendName) -> bool:
 class _Wish:
     backend: str
     precision: Precision | None
-    context: str
+    context: Literal["auto", "direct", "spectral"]
     tiling: Tiling | None
 
     def fits(self, check: Check) -> bool:
@@ -211,6 +215,9 @@ class _Wish:
 
     def files(self) -> Iterable[tuple[Precision, Form, str]]:
         """Yield what may be there: the spectral form first, which is faster on most CPUs."""
+        if self.backend == "torch":
+            yield "bf16", "direct", WEIGHTS
+            return
         for form in ("spectral", "direct"):
             if self.context in ("auto", form):
                 yield self.precision or "fp32", form, FILES[self.precision or "fp32", form]
@@ -243,17 +250,31 @@ def _relative_time(check: Check) -> float:
 
 
 def _runs_here(check: Check) -> bool:
-    """Tell whether "auto" may take it: its library is there, and this kind of CPU rounds as it was seen."""
-    at_home = check.precision == "fp32" or check.machine.get("cpu_kind") == cpu_kind()
+    """Tell whether "auto" may take it: its library is there, and what computes it rounds as it was seen."""
+    at_home = check.precision == "fp32" or _place(check)[0] == _here(check.backend)[0]
     return at_home and is_installed(check.backend)
 
 
+def _place(check: Check) -> tuple[object, object]:
+    """Return the kind and the name of what computed an export: PyTorch takes a GPU where there is one."""
+    device = check.machine.get("device", "cpu")
+    if check.backend == "torch" and device != "cpu":
+        return device, device
+    return check.machine.get("cpu_kind"), check.machine.get("cpu")
+
+
+def _here(backend: BackendName) -> tuple[object, object]:
+    """Return the same for this machine."""
+    if backend == "torch" and has_gpu():
+        return gpu_name(), gpu_name()
+    return cpu_kind(), cpu_name()
+
+
 def _nearest(checks: Iterable[Check]) -> list[Check]:
-    """Keep of each file what was seen nearest: on this CPU, else on CPUs of its kind, else on any."""
-    here = (cpu_kind(), cpu_name())
+    """Keep of each file what was seen nearest: on this CPU or GPU, else on its kind, else on any."""
     found: dict[tuple[str, str, str], tuple[int, list[Check]]] = {}
     for check in checks:
-        place = (check.machine.get("cpu_kind"), check.machine.get("cpu"))
+        place, here = _place(check), _here(check.backend)
         near = (place[0] == here[0]) + (place == here)
         key = (check.backend, check.precision, check.file)
         best, kept = found.get(key, (-1, []))
@@ -264,6 +285,8 @@ def _nearest(checks: Iterable[Check]) -> list[Check]:
 
 def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
     """Take what is there without a certificate that holds: what passed once first, then what rounds least."""
+    if wanted.backend == "torch":
+        return Choice("torch", "bf16", wanted.context)
     present = [check for check in checks if (folder / check.file).is_file()]
     if wanted.backend == "auto":
         present = [check for check in present if _runs_here(check)]

@@ -45,10 +45,12 @@ def open_backend(
     ConfigError
         If the machine has no such device or precision.
     """
-    if choice.file is None:
+    if choice.backend == "torch" or choice.file is None:
         from segdec.backends.pytorch import TorchBackend
 
-        return TorchBackend(card, weights, device, choice.context)
+        return TorchBackend(
+            card, weights, device, choice.context, "bf16" if choice.precision == "bf16" else "fp32"
+        )
     if choice.backend == "onnx":
         from segdec.backends.onnx_runtime import OnnxBackend
 

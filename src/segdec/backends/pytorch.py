@@ -12,7 +12,7 @@ from segdec.certificate import BackendName, Precision
 from segdec.errors import ConfigError, ModelError
 from segdec.imaging import Pixels, to_unit
 from segdec.model_card import ModelCard
-from segdec.runtime import choose_context, device_type, keep_fp32_exact, require_torch
+from segdec.runtime import choose_context, computes_in_bf16, device_type, keep_fp32_exact, require_torch
 
 if TYPE_CHECKING:
     import torch
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TorchBackend:
-    """The network in fp32.
+    """The network itself.
 
     Parameters
     ----------
@@ -34,6 +34,9 @@ class TorchBackend:
         In torch's words; None takes a GPU where there is one.
     context
         How the context convolution is computed.
+    precision
+        "bf16" computes all but the normalisations and both heads in it; a head's logits tell more scores
+        apart than bf16 has numbers for.
 
     Attributes
     ----------
@@ -47,13 +50,12 @@ class TorchBackend:
     ModelError
         If the weights do not belong to the network.
     ConfigError
-        If there is no such device.
+        If there is no such device, or it does not compute in bf16.
     MissingExtraError
         If torch is not installed.
     """
 
     name: BackendName = "torch"
-    precision: Precision = "fp32"
 
     def __init__(
         self,
@@ -61,19 +63,26 @@ class TorchBackend:
         weights: Mapping[str, NDArray[np.float32]],
         device: str | None = None,
         context: Literal["auto", "direct", "spectral"] = "auto",
+        precision: Literal["fp32", "bf16"] = "fp32",
     ) -> None:
         require_torch()
         import torch
 
-        from segdec.network import SegDecNet
+        from segdec.network import InFp32, SegDecNet
 
         keep_fp32_exact()
         self.device = _choose_device(device)
+        self.precision: Precision = precision
+        if precision == "bf16" and not computes_in_bf16(self.device.type):
+            raise ConfigError(f"this machine's {self.device.type} does not compute in bf16; choose fp32")
         with torch.device("meta"):  # no memory and no random numbers for weights that are replaced at once
-            network = SegDecNet(card.network, context=choose_context(context, card.network, "fp32"))
+            network = SegDecNet(card.network, context=choose_context(context, card.network, precision))
         check_weights(weights, {name: tuple(value.shape) for name, value in network.state_dict().items()})
         network.load_state_dict({name: torch.tensor(value) for name, value in weights.items()}, assign=True)
         network.to(device=self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if precision == "bf16":
+            for head in ("seg_head", "fc"):
+                network.add_module(head, InFp32(network.get_submodule(head)))
         self.network = network.eval().requires_grad_(False)
 
     def prepare(self, pixels: Pixels) -> NDArray[Any]:
@@ -85,7 +94,8 @@ class TorchBackend:
         import torch
 
         batch = torch.from_numpy(np.stack(images)).to(self.device, memory_format=torch.channels_last)
-        with torch.inference_mode():
+        rounded = torch.autocast(self.device.type, torch.bfloat16, enabled=self.precision == "bf16")
+        with torch.inference_mode(), rounded:
             seg_logits, dec_logits = self.network(batch)  # (N, 1, h/8, w/8), (N, 1)
         return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
 

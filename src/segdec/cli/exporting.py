@@ -23,6 +23,7 @@ class To(StrEnum):
     ONNX = "onnx"
     OPENVINO = "openvino"
     INT8 = "int8"
+    TORCH = "torch"
 
 
 @app.command()

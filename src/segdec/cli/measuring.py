@@ -92,12 +92,13 @@ def benchmark(
     precision: Annotated[
         str,
         typer.Option(
-            help="auto, fp32, bf16 or fp16 (training); of a model auto, fp32, bf16, int8 or int8-bf16."
+            help="auto, fp32, bf16 or fp16 (in training); of a model auto, fp32, bf16, int8 or int8-bf16."
         ),
     ] = "auto",
     context: Annotated[str, typer.Option(help="auto, direct or spectral.")] = "auto",
     compiled: Annotated[bool, typer.Option("--compile", help="Compile the network.")] = False,
     runs: Annotated[int, typer.Option(min=3, help="Timed runs; the median is shown.")] = 7,
+    batch: Annotated[int, typer.Option(min=1, help="Images in one pass through the network.")] = 1,
     model: Annotated[
         Path | None, typer.Option(help="Time the predictions of this model instead, at its own size.")
     ] = None,
@@ -115,20 +116,20 @@ def benchmark(
     """Time the paper's network on this machine: step or image, waiting for data, peak memory."""
     from segdec.benchmark import benchmark_model, benchmark_predict, benchmark_train
 
-    if what == "train" and (everything or model is not None):
-        raise typer.BadParameter("--all and --model are for predict")
-    if everything and model is not None:
-        raise typer.BadParameter("--all times networks of its own; leave --model out")
+    if what == "train" and (everything or model is not None or batch != 1):
+        raise typer.BadParameter("--all, --model and --batch are for predict")
+    if everything and (model is not None or batch != 1):
+        raise typer.BadParameter("--all times networks and batches of its own; leave --model and --batch out")
     with bar("timing") as tell:
         if everything:
             from segdec.yardstick import SIZES, compare
 
             lines = compare(SIZES if image_size is None else (image_size,), runs, tell)
         elif model is not None:
-            lines = benchmark_model(model, backend, _export_precision(precision), runs, tell)
+            lines = benchmark_model(model, backend, _export_precision(precision), runs, tell, batch)
         else:
-            measure = benchmark_train if what == "train" else benchmark_predict
-            lines = measure(image_size or (512, 512), precision, context, compiled, runs, tell)
+            asked = (image_size or (512, 512), precision, context, compiled, runs, tell)
+            lines = benchmark_train(*asked) if what == "train" else benchmark_predict(*asked, batch)
     show(lines)
 
 

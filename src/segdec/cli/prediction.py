@@ -41,7 +41,7 @@ def predict(
     ] = "auto",
     precision: Annotated[
         Literal["fp32", "bf16", "int8", "int8-bf16"] | None,
-        typer.Option(help="Of an export; the fastest that is certified if left out."),
+        typer.Option(help="Of an export, or fp32 and bf16 of torch; the fastest certified if left out."),
     ] = None,
     allow_uncertified: Annotated[
         bool, typer.Option("--allow-uncertified", help="Use an export that is not certified, or changed.")

@@ -30,7 +30,7 @@ from segdec.certificate import (
     read_certificate,
     write_exports,
 )
-from segdec.errors import DataError, MissingExtraError, ModelError
+from segdec.errors import ConfigError, DataError, MissingExtraError, ModelError
 from segdec.export.compare import (
     LIMITS,
     Answers,
@@ -59,10 +59,19 @@ from segdec.files import output_error, sha256
 from segdec.interruption import terminable
 from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS, model_folder, read_model
-from segdec.runtime import cpu_kind, machine, may_gain_from_spectral, require_torch, versions
+from segdec.runtime import (
+    choose_context,
+    computes_in_bf16,
+    cpu_kind,
+    device_type,
+    machine,
+    may_gain_from_spectral,
+    require_torch,
+    versions,
+)
 from segdec.tiles import Tiling, trained_tiling
 
-Target = Literal["onnx", "openvino", "int8"]
+Target = Literal["onnx", "openvino", "int8", "torch"]
 Watch = Callable[[str, int, int], None]
 
 
@@ -86,7 +95,8 @@ def export(
         A run folder, or a model folder.
     targets
         "onnx" and "openvino" compute the same file, the latter also in bf16 where this CPU has it. "int8"
-        adds one with 8-bit convolutions for each of them, in OpenVINO also with bf16 for all else.
+        adds one with 8-bit convolutions for each of them, in OpenVINO also with bf16 for all else. "torch"
+        writes no file and certifies PyTorch in bf16, on the GPU where there is one.
     images
         More images to compare on: a data set, or a folder of images without labels. A model without its
         run needs them.
@@ -102,6 +112,8 @@ def export(
 
     Raises
     ------
+    ConfigError
+        If "torch" is among the targets, and what it would compute on has no bf16.
     DataError
         If there are no images to compare on, or too few (or too few tiles) to choose 8-bit ranges by.
     ModelError
@@ -157,7 +169,8 @@ class _Work:
         """Compare one export with PyTorch."""
         form, opened = self.open(backend, precision, context)
         answers = self.ask(opened, f"{backend} {precision}")
-        name, limits, proofs = FILES[precision, form], LIMITS[precision], self.readable.proofs
+        name = WEIGHTS if backend == "torch" else FILES[precision, form]
+        limits, proofs = LIMITS[precision], self.readable.proofs
         score = score_difference(self.torch, answers)
         flips = find_flips(proofs, self.torch, answers, thresholds(self.card))
         ap, torch_ap = labelled_ap(proofs, answers), labelled_ap(proofs, self.torch)
@@ -168,7 +181,7 @@ class _Work:
             precision=precision,
             context=form,
             file=name,
-            sha256=sha256(self.graphs[name]),
+            sha256=self.card.files[WEIGHTS] if backend == "torch" else sha256(self.graphs[name]),
             passed=reason is None,
             reason=reason,
             limits=limits,
@@ -197,6 +210,9 @@ class _Work:
         self, backend: BackendName, precision: Precision, context: Literal["auto", "direct", "spectral"]
     ) -> tuple[Form, Backend]:
         """Open an export in the form that is asked for, or in the faster one."""
+        if backend == "torch":
+            form = choose_context(context, self.card.network, "bf16")
+            return form, open_backend(Choice("torch", precision, form), self.card, self.weights)
         forms: tuple[Form, ...] = ("direct", "spectral") if context == "auto" else (context,)
         if context == "auto" and not may_gain_from_spectral(self.card.network):
             forms = ("direct",)
@@ -261,13 +277,15 @@ def _calibrating(evidence: Evidence, tiling: Tiling | None) -> Evidence:
 
 
 def list_variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Precision]]:
-    """Yield what targets stand for on this CPU, without doubles.
+    """Yield what targets stand for on this machine, without doubles.
 
     Parameters
     ----------
     targets
         As of `export`.
     """
+    if "torch" in targets:
+        yield "torch", "bf16"
     backends: list[BackendName] = [each for each in ("onnx", "openvino") if each in targets]
     for backend in backends:
         yield backend, "fp32"
@@ -284,6 +302,10 @@ def list_variants(targets: Sequence[Target]) -> Iterator[tuple[BackendName, Prec
 def _require(targets: Sequence[Target]) -> None:
     """Check that everything is installed before hours of work begin."""
     require_torch()
+    if "torch" in targets and not computes_in_bf16(device_type()):
+        raise ConfigError(
+            'the target "torch" is PyTorch in bf16, in which this machine does not compute; leave it out'
+        )
     needed = {"onnx": "train", "onnxruntime": "train"} | (
         {"openvino": "openvino"} if "openvino" in targets else {}
     )
@@ -325,13 +347,12 @@ def _merge(
         before = None  # a damaged one is replaced
     kept: list[Check] = []
     if before is not None and before.weights == card.files[WEIGHTS]:
-        done = {(check.backend, check.precision, check.machine["cpu"]) for check in checks}
+        done = {_where(check) for check in checks}
         if (before.threshold, before.review_threshold) == (threshold, review):
             kept = [
                 check
                 for check in before.checks
-                if (check.backend, check.precision, check.machine["cpu"]) not in done
-                and _present(folder, check.file, graphs) == check.sha256
+                if _where(check) not in done and _present(folder, check.file, graphs) == check.sha256
             ]
     return Certificate(
         weights=card.files[WEIGHTS],
@@ -340,6 +361,11 @@ def _merge(
         calibration=card.calibration,
         checks=(*kept, *checks),
     )
+
+
+def _where(check: Check) -> tuple[object, ...]:
+    """Return what was checked on which machine."""
+    return check.backend, check.precision, check.machine["cpu"], check.machine.get("device")
 
 
 def _present(folder: Path, name: str, graphs: Mapping[str, bytes]) -> str | None:
