@@ -93,7 +93,7 @@ def test_images_of_many_sizes_are_predicted_in_their_own_pixels(model: Path, siz
 @pytest.mark.parametrize("shape", [(1, 1), (1, 100_000), (63, 300), (300, 63)])
 def test_an_image_that_is_too_small_for_tiles(model: Path, tmp_path: Path, shape: tuple[int, int]) -> None:
     predictor = Predictor(model, "cpu", tile=128)
-    said = rf"is too small: {shape[0]} x {shape[1]} pixels .*, and a model in tiles takes 64 x 64 and more;"
+    said = rf"is too small: {shape[0]} x {shape[1]} pixels .*, and segdec takes 64 x 64 and more;"
     with pytest.raises(ImageError, match=f"the image {said} give the whole image"):
         predictor.predict(np.zeros(shape, np.uint8))
     write_image(tmp_path / "a.png", np.zeros(shape, np.uint8))

@@ -22,6 +22,7 @@ from segdec.checkpoint import load_checkpoint
 from segdec.config import dump_toml, load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, OutputError, TrainingError
+from segdec.imaging import write_image
 from segdec.losses import balance
 from segdec.model_io import read_model
 from segdec.runs import start_run
@@ -450,6 +451,29 @@ def test_an_unreadable_image_is_left_out_counted_and_listed(damaged, tmp_path):
 def test_strict_makes_an_unreadable_image_fatal(damaged, tmp_path):
     with pytest.raises(ImageError, match=r"0003\.PNG is empty"):
         quick(damaged, tmp_path / "run", "data.strict=true")
+    assert not (tmp_path / "run").exists()
+
+
+def test_an_image_that_predictions_would_refuse_does_not_teach(data, tmp_path):
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    write_image(folder / "Train" / "0003.PNG", np.full((40, 64), 90, np.uint8))
+    run = quick(folder, tmp_path / "run")
+    assert list(run.meta["unreadable"]) == ["Train/0003.PNG"]
+    assert "too small: 40 x 64 pixels" in run.meta["unreadable"]["Train/0003.PNG"]
+    again = train(None, run.config, tmp_path / "run", resume=True)  # the data are still the same
+    assert again.split.train == run.split.train
+    with pytest.raises(ImageError, match="too small: 40 x 64 pixels"):
+        quick(folder, tmp_path / "strict", "data.strict=true")
+
+
+def test_nothing_left_to_teach_says_why(data, tmp_path):
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    for path in (folder / "Train").glob("*.PNG"):
+        path.write_bytes(b"")
+    with pytest.raises(DataError, match=r"what cannot be used one kind is missing: .*\.PNG is empty"):
+        quick(folder, tmp_path / "run", "data.val_fraction=0")
     assert not (tmp_path / "run").exists()
 
 

@@ -63,7 +63,7 @@ def check_size(size: ImageSize, name: str, wanted: ImageSize | None) -> None:
     name
         What the error calls it.
     wanted
-        (height, width) that the network takes; None takes images in tiles.
+        (height, width) that the network takes; None takes images in tiles, or is not known.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def check_size(size: ImageSize, name: str, wanted: ImageSize | None) -> None:
     """
     least = [max(min(_LEAST_SIDE, side), side // STRIDE) for side in wanted or (_LEAST_SIDE, _LEAST_SIDE)]
     if size[0] < least[0] or size[1] < least[1]:
-        model = "a model in tiles" if wanted is None else f"a model for {wanted[0]} x {wanted[1]}"
+        model = "segdec" if wanted is None else f"a model for {wanted[0]} x {wanted[1]}"
         raise ImageError(
             f"{name or 'the image'} is too small: {size[0]} x {size[1]} pixels (height x width), and {model}"
             f" takes {least[0]} x {least[1]} and more; give the whole image"

@@ -21,8 +21,9 @@ from typing import Any
 from segdec.config import STRIDE, Config, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.data.answers import Answers, save_answers
-from segdec.errors import ConfigError, DataError, ModelError, OutputError
+from segdec.errors import ConfigError, DataError, ImageError, ModelError, OutputError
 from segdec.files import atomic_write
+from segdec.inputs import check_size
 from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
 from segdec.tiles import choose_tiling
@@ -125,13 +126,18 @@ def start_run(
     dataset = data if isinstance(data, Dataset) else open_dataset(data, config.data)
     split = make_split(dataset, config.data, config.train.seed)
     check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
-    lost = dict(check.unreadable)
     if config.data.tile is not None:
         choose_tiling(config.network, config.data.tile)  # refuses what does not fit the network
-        lost |= {sample.name: _NO_TILES for sample in split.train if sample.weak}
-    split = _without(split, lost)
-    _refuse_unteachable(config, split)
+        check = check.without({sample.name: _NO_TILES for sample in split.train if sample.weak})
     config = _choose_input(config, check)
+    check = check.without(_too_small(config, check))
+    split = _without(split, check.unreadable)
+    _refuse_unteachable(config, split)
+    if check.unreadable and len({sample.label for sample in split.train}) < 2:
+        raise DataError(
+            "training needs images with and without defect, and without what cannot be used one kind is"
+            f" missing: {next(iter(check.unreadable.values()))}"
+        )
     meta = {
         "data": str(dataset.root.resolve()),
         "layout": dataset.layout,
@@ -148,7 +154,7 @@ def start_run(
         "machine": machine(),
         "excluded": dataset.excluded,
         "unlabelled": [str(path) for path in dataset.unlabelled],
-        "unreadable": lost,
+        "unreadable": check.unreadable,
     }
     hashes = frozenset(check.image_hashes.values())
     return Run(folder, config, split, meta, hashes, excluded=dataset.excluded)
@@ -322,12 +328,26 @@ def _refuse_unteachable(config: Config, split: Split) -> None:
         )
 
 
+def _too_small(config: Config, check: FileCheck) -> dict[str, str]:
+    """Return what predictions would refuse, name -> reason; with ``data.strict`` the first is an error."""
+    wanted = config.data.image_size if config.data.tile is None else None
+    lost = {}
+    for sample in check.samples:
+        try:
+            check_size(check.sizes[sample.name], str(sample.image), wanted)
+        except ImageError as error:
+            if config.data.strict:
+                raise
+            lost[sample.name] = str(error)
+    return lost
+
+
 def _choose_input(config: Config, check: FileCheck) -> Config:
     """Fill in image_size and channels; return the configuration in full."""
     tree = config.model_dump()
     if config.data.tile is not None:
         tree["data"]["image_size"] = (config.data.tile, config.data.tile)
-    elif config.data.image_size is None:
+    elif config.data.image_size is None and check.sizes:
         tree["data"]["image_size"] = fitting_size(list(check.sizes.values()))
     if config.data.channels is None:
         tree["data"]["channels"] = tree["network"]["in_channels"] = 1 if check.grey else 3

@@ -44,6 +44,13 @@ def test_unreadable_files_are_listed_or_fatal(samples: tuple[Sample, ...]) -> No
         check_files(samples, strict=True)
 
 
+def test_what_is_left_out_later_is_left_out_of_everything(samples: tuple[Sample, ...]) -> None:
+    left = check_files(samples).without({"1.png": "too small"})
+    rest = check_files([samples[0], *samples[2:]])
+    assert left == replace(rest, unreadable={"1.png": "too small"})
+    assert left.data_hash == rest.data_hash
+
+
 def test_a_mask_must_agree_with_the_label(samples: tuple[Sample, ...]) -> None:
     wrong = replace(samples[1], label=False)
     empty = replace(samples[3], mask=RunLengths(("",), "t.csv"))

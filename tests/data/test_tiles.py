@@ -117,8 +117,8 @@ def test_a_cache_of_tiles_keeps_no_whole_images(tmp_path: Path) -> None:
     assert all(array.base is None for array in training_set._cache[0])
 
 
-def test_a_run_on_tiles_predicts_and_evaluates_in_tiles(tmp_path: Path) -> None:
-    data = tmp_path / "data"
+def make_folders(data: Path) -> None:
+    """Write eight good images, and eight with a defect and its mask."""
     for folder in ("good", "defect", "masks"):
         (data / folder).mkdir(parents=True)
     for number in range(8):
@@ -126,6 +126,11 @@ def test_a_run_on_tiles_predicts_and_evaluates_in_tiles(tmp_path: Path) -> None:
         sample = make_sample(data / "defect", f"defect{number}", (20 * number % 120, 25 * number, 12, 12))
         assert isinstance(sample.mask, Path)
         sample.mask.rename(data / "masks" / f"defect{number}.png")
+
+
+def test_a_run_on_tiles_predicts_and_evaluates_in_tiles(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_folders(data)
     settings = ("data.tile=96", "data.val_fraction=0.25", "data.test_fraction=0.25", "data.workers=0")
     run = train(data, load_config(None, (*NETWORK, *settings, "train.epochs=2")), tmp_path / "run")
     card, _ = read_model(run.model)
@@ -139,6 +144,19 @@ def test_a_run_on_tiles_predicts_and_evaluates_in_tiles(tmp_path: Path) -> None:
     assert evaluation.pixel.ap.value is not None
     resumed = train(None, run.config, tmp_path / "run", resume=True)
     assert read_model(resumed.model)[1].keys() == read_model(run.model)[1].keys()
+
+
+def test_a_run_on_tiles_that_leaves_images_out_goes_on(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    make_folders(data)
+    for number in range(3):
+        (data / "masks" / f"defect{number}.png").unlink()  # nobody knows which of their tiles are defective
+    settings = ("data.tile=96", "data.val_fraction=0", "data.test_fraction=0.25", "data.workers=0")
+    run = train(data, load_config(None, (*NETWORK, *settings, "train.epochs=1")), tmp_path / "run")
+    assert run.meta["unreadable"]
+    assert set(run.meta["unreadable"]) <= {f"defect/defect{number}.png" for number in range(3)}
+    resumed = train(None, run.config, tmp_path / "run", resume=True)
+    assert resumed.split.train == run.split.train
 
 
 def test_settings_that_contradict_tiles_are_refused(tmp_path: Path) -> None:

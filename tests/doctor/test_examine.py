@@ -106,6 +106,13 @@ def test_unreadable_files_are_listed_first(sound):
     assert first.items[0].startswith("good3.png: ")
 
 
+def test_images_that_predictions_would_refuse_are_unusable(sound):
+    sound.add("small", np.full((48, 160), 90, np.uint8))
+    first = examine(sound.open()).findings[0]
+    assert first.kind == "unreadable"
+    assert "small.png is too small: 48 x 160 pixels" in first.items[0]
+
+
 def test_nothing_readable_is_an_error(sound):
     dataset = sound.open()
     for path in sound.folder.glob("*.png"):

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from segdec.data.scan import map_in_threads
@@ -24,9 +23,9 @@ class FileCheck:
         Those whose image and mask decode in full and agree with the label, in the order given.
     unreadable
         Name -> reason, for the others.
-    data_hash
-        SHA-256 (hexadecimal) over the usable samples' names, labels, groups, images and masks; the same
-        wherever the data set lies.
+    contents
+        Name -> what the data set says of each usable sample: its name, label, group, and hashes of image and
+        mask.
     image_hashes
         Name -> SHA-256 (hexadecimal) of each usable image file.
     sizes
@@ -37,10 +36,32 @@ class FileCheck:
 
     samples: tuple[Sample, ...]
     unreadable: dict[str, str]
-    data_hash: str
+    contents: dict[str, bytes]
     image_hashes: dict[str, str]
     sizes: dict[str, ImageSize]
     grey: bool
+
+    @property
+    def data_hash(self) -> str:
+        """SHA-256 (hexadecimal) over all contents; the same wherever the data set lies."""
+        return sha256(b"".join(content for _, content in sorted(self.contents.items())))
+
+    def without(self, lost: Mapping[str, str]) -> FileCheck:
+        """Count more samples among those that cannot be used.
+
+        Parameters
+        ----------
+        lost
+            Name -> reason.
+        """
+        return replace(
+            self,
+            samples=tuple(sample for sample in self.samples if sample.name not in lost),
+            unreadable={**self.unreadable, **lost},
+            contents={name: content for name, content in self.contents.items() if name not in lost},
+            image_hashes={name: value for name, value in self.image_hashes.items() if name not in lost},
+            sizes={name: size for name, size in self.sizes.items() if name not in lost},
+        )
 
 
 def check_files(
@@ -81,14 +102,10 @@ def check_files(
         if progress is not None:
             progress(len(looks), len(samples))
     usable = [each for each in looks if not each.reason]
-    digest = hashlib.sha256()
-    for each in sorted(usable, key=lambda each: each.sample.name):
-        fields = (each.sample.name, str(int(each.sample.label)), each.sample.group, " ".join(each.hashes))
-        digest.update("\0".join(fields).encode() + b"\0")
     return FileCheck(
         samples=tuple(each.sample for each in usable),
         unreadable={each.sample.name: each.reason for each in looks if each.reason},
-        data_hash=digest.hexdigest(),
+        contents={each.sample.name: _content(each) for each in usable},
         image_hashes={each.sample.name: each.hashes[0] for each in usable},
         sizes={each.sample.name: each.size for each in usable},
         grey=all(each.grey for each in usable),
@@ -118,6 +135,12 @@ def _look(sample: Sample) -> _Look:
             )
     grey = image.shape[2] == 1 or bool((image == image[..., :1]).all())
     return _Look(sample, size=size, grey=grey, hashes=_hash_files(sample))
+
+
+def _content(look: _Look) -> bytes:
+    sample = look.sample
+    fields = (sample.name, str(int(sample.label)), sample.group, " ".join(look.hashes))
+    return "\0".join(fields).encode() + b"\0"
 
 
 def _hash_files(sample: Sample) -> tuple[str, ...]:

@@ -13,6 +13,7 @@ from segdec.doctor.masks import FEW_CELLS, count_cells
 from segdec.doctor.outline import Form, measure_form
 from segdec.errors import DataError, ImageError
 from segdec.imaging import DEFECT, read_image_size, read_marks
+from segdec.inputs import check_size
 from segdec.runs import fitting_size
 from segdec.types import ImageSize, Sample
 
@@ -134,6 +135,7 @@ def measure_training_part(
 def _try_to_see(sample: Sample) -> Seen | ImageError:
     try:
         size = read_image_size(sample.image)
+        check_size(size, str(sample.image), None)
         if sample.mask is None or not sample.label:
             return Seen(sample, size, False, None)
         marks = read_marks(sample.mask, size)

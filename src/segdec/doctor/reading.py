@@ -14,6 +14,7 @@ from segdec.data.scan import map_in_threads
 from segdec.doctor.outline import Outline, measure_outline
 from segdec.errors import ImageError
 from segdec.imaging import DEFECT, UNKNOWN, read_image, read_marks, resize_image, to_unit
+from segdec.inputs import check_size
 from segdec.types import ImageSize, Sample
 
 THUMBNAIL = 128
@@ -98,6 +99,7 @@ def _try_to_look(sample: Sample) -> Look | ImageError:
 def _look(sample: Sample) -> Look:
     image = read_image(sample.image)  # (H, W, C)
     size = (image.shape[0], image.shape[1])
+    check_size(size, str(sample.image), None)
     plain = image.shape[2] == 1 or bool((image == image[..., :1]).all())
     grey = to_unit(image[..., 0] if plain else cv2.cvtColor(image, cv2.COLOR_RGB2GRAY))  # (H, W)
     digest = hashlib.sha256(str((*size, image.dtype.str)).encode())
