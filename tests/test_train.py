@@ -472,6 +472,19 @@ def test_nothing_left_to_teach_says_why(data, tmp_path):
     shutil.copytree(data, folder)
     for path in (folder / "Train").glob("*.PNG"):
         path.write_bytes(b"")
+    with pytest.raises(
+        DataError, match=r"got 0 with and 14 without; .* \(6 images were left out .*is empty.*"
+    ):
+        quick(folder, tmp_path / "run", "data.val_fraction=0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_one_kind_that_cannot_be_used_says_why(data, tmp_path):
+    folder = tmp_path / "Class1"
+    shutil.copytree(data, folder)
+    for path in (folder / "Train").glob("*.PNG"):
+        if not (path.parent / "Label" / f"{path.stem}_label.PNG").exists():
+            path.write_bytes(b"")
     with pytest.raises(DataError, match=r"what cannot be used one kind is missing: .*\.PNG is empty"):
         quick(folder, tmp_path / "run", "data.val_fraction=0")
     assert not (tmp_path / "run").exists()

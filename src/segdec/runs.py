@@ -124,7 +124,14 @@ def start_run(
             f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
         )
     dataset = data if isinstance(data, Dataset) else open_dataset(data, config.data)
-    split = make_split(dataset, config.data, config.train.seed)
+    try:
+        split = make_split(dataset, config.data, config.train.seed)
+    except DataError as error:
+        if not dataset.excluded:
+            raise
+        name, reason = next(iter(dataset.excluded.items()))
+        left_out = f"{len(dataset.excluded)} images were left out before, first {name}: {reason}"
+        raise DataError(f"{error} ({left_out})") from error
     check = check_files((*split.train, *split.val), strict=config.data.strict, progress=watch)
     if config.data.tile is not None:
         choose_tiling(config.network, config.data.tile)  # refuses what does not fit the network
