@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
+from segdec.imaging import write_image
 from segdec.runs import check_unchanged, fitting_size, open_run, start_run, write_run
 
 SETTINGS = ("data.val_fraction=0.3", "train.seed=4")
@@ -49,6 +50,47 @@ def test_a_run_opens_as_it_was_started(run):
     check_unchanged(opened)
     assert opened.checkpoints.is_dir()
     assert opened.model == run.folder / "model"
+
+
+@pytest.fixture(scope="module")
+def items(tmp_path_factory) -> Path:
+    """Items of two images each: the first one of ten items is defective, half of these have a mask for it."""
+    folder = tmp_path_factory.mktemp("items")
+    rows = ["image,label,mask,group"]
+    mask = np.zeros((64, 96), np.uint8)
+    mask[20:40, 30:60] = 255
+    write_image(folder / "mask.png", mask)
+    for item in range(14):
+        for number in range(2):
+            write_image(folder / f"{item}-{number}.png", np.full((64, 96), 10 * item + number, np.uint8))
+            defective = number == 0 and item < 10
+            masked = "mask.png" if defective and item % 2 == 0 else ""
+            rows.append(f"{item}-{number}.png,{int(defective)},{masked},item{item}")
+    (folder / "data.csv").write_text("\n".join(rows))
+    return folder / "data.csv"
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [
+        (),
+        ("data.masks=boxes",),
+        ("data.positives=6",),
+        ("data.positives=6", "data.masked_positives=2"),
+        ("data.folds=3", "data.fold=1", "data.test_fraction=0"),
+        ("data.test_images=[2, 2]", "data.test_fraction=0"),
+        ('data.together=[["item1", "item2"], ["item5", "item7", "item8"]]',),
+        ("data.tile=72", "network.context_kernel=3", "network.block_depths=[1, 1, 1]"),
+        ("data.dilation=5", "data.channels=3", "data.image_size=[64, 64]"),
+    ],
+    ids=lambda settings: settings[0].partition("=")[0] if settings else "plain",
+)
+def test_a_run_opens_as_it_was_started_whatever_divides_its_data(items, tmp_path, settings):
+    started = start_run(items, load_config(None, settings), tmp_path / "run")
+    write_run(started)
+    opened = open_run(tmp_path / "run")
+    assert opened.split == started.split
+    check_unchanged(opened)
 
 
 def test_meta_says_what_it_ran_on(run, data):

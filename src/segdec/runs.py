@@ -238,7 +238,7 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     dataset = open_dataset(data or Path(meta["data"]), config.data)
     images = folder / IMAGES
     seen = images.read_text(encoding="ascii").split() if images.exists() else ()
-    split = load_split(folder / "split.json", dataset)
+    split = load_split(folder / "split.json", dataset, config.data.together)
     return Run(folder, config, split, meta, frozenset(seen), excluded=dataset.excluded)
 
 

@@ -197,6 +197,14 @@ def test_a_saved_split_comes_back(tmp_path: Path) -> None:
     assert content["test"] == ["kos02/0", "kos02/1", "kos02/2"]
 
 
+def test_a_saved_split_comes_back_with_groups_that_count_as_one(tmp_path: Path) -> None:
+    data, together = items(5), (("kos01", "kos03"),)
+    split = make_split(data, DataConfig(test_fraction=0.4, val_fraction=0, together=together), 0)
+    save_split(split, tmp_path / "split.json")
+    assert load_split(tmp_path / "split.json", data, together) == split
+    assert "kos03" not in {sample.group for part in PARTS for sample in split.part(part)}
+
+
 def test_a_saved_split_of_something_else_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "split.json"
     save_split(make_split(items(9), DataConfig(), 0), path)

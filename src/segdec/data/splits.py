@@ -140,7 +140,7 @@ def save_split(split: Split, path: str | Path) -> None:
     atomic_write(Path(path), (json.dumps(content, indent=1, ensure_ascii=False) + "\n").encode())
 
 
-def load_split(path: str | Path, dataset: Dataset) -> Split:
+def load_split(path: str | Path, dataset: Dataset, together: Sequence[Sequence[str]] = ()) -> Split:
     """Read a split that `save_split` wrote.
 
     Parameters
@@ -149,6 +149,8 @@ def load_split(path: str | Path, dataset: Dataset) -> Split:
         The JSON file.
     dataset
         The data set that it divides.
+    together
+        Groups that count as one, as in the configuration that the split was made with.
 
     Returns
     -------
@@ -170,7 +172,7 @@ def load_split(path: str | Path, dataset: Dataset) -> Split:
         raise DataError(f"cannot read the split {path}: {error.strerror}") from error
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(f"{path} is no split of this program ({error!r}); train anew to write one") from error
-    by_name = {sample.name: sample for sample in dataset}
+    by_name = {sample.name: sample for sample in _as_one(dataset.samples, together)}
     wanted = [name for part in PARTS for name in names[part]]
     _refuse_missing([name for name in wanted if name not in by_name], str(path), dataset)
 
