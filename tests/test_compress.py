@@ -370,6 +370,15 @@ def test_what_cannot_be_compressed_is_refused(teacher: Run, data: Path, tmp_path
         compress(student.folder, tmp_path / "out", "narrow")
 
 
+def test_a_run_on_tiles_cannot_teach(teacher: Run, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(teacher.folder, tmp_path / "tiles"))
+    config = run / "config.toml"
+    config.write_text(config.read_text().replace("[data]\n", "[data]\ntile = 64\n"))
+    with pytest.raises(ConfigError, match=r"tiles was trained on tiles \(data\.tile is 64\)"):
+        compress(run, tmp_path / "out", "narrow")
+    assert not (tmp_path / "out").exists()
+
+
 def test_what_taught_the_teacher_cannot_judge_the_student(teacher: Run, data: Path, tmp_path: Path) -> None:
     """A split other than the teacher's: one of its training images stands in the test part."""
     other = tmp_path / "other"

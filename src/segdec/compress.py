@@ -125,11 +125,17 @@ def compress(
     ModelError
         If the teacher has not ended.
     ConfigError
-        If there is no such candidate.
+        If there is no such candidate, or the teacher was trained on tiles.
     OutputError
         If ``out`` holds a run.
     """
     teacher = open_ended_run(run)
+    if teacher.config.data.tile is not None:
+        raise ConfigError(
+            f"{run} was trained on tiles (data.tile is {teacher.config.data.tile}), and a teacher answers for"
+            " whole images; train a compact network on the tiles' labels: segdec train, with --set data.tile"
+            " and the network.context_form, context_channels and block_channels that you want"
+        )
     config = student_config(teacher, _find(candidate or fastest(weigh(run)).name), images, epochs)
     given = (*(() if learning_rate is None else (f"train.learning_rate={learning_rate}",)), *settings)
     tree = config.model_dump(mode="json", exclude_none=True)
