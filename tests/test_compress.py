@@ -236,7 +236,7 @@ def test_the_command_lists_the_students_and_trains_one(teacher: Run, tmp_path: P
     done = CliRunner().invoke(app, [*command, *sets])
     assert done.exit_code == 0, done.output
     assert re.search(r"^dilated .* chosen$", done.output, re.MULTILINE)
-    assert f"Model written to {out / 'model'}" in done.output
+    assert f"Model in {out / 'model'}" in done.output
     assert read_model(out)[0].network.context_form == "dilated"
 
 

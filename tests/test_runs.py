@@ -16,7 +16,15 @@ from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.imaging import write_image
-from segdec.runs import check_unchanged, fitting_size, open_run, start_run, write_run
+from segdec.runs import (
+    check_unchanged,
+    fitting_size,
+    move_data,
+    open_run,
+    open_run_on,
+    start_run,
+    write_run,
+)
 
 SETTINGS = ("data.val_fraction=0.3", "train.seed=4")
 WEAK = ("loss.balance=decision", "train.gradient_adjustment=false")
@@ -93,6 +101,42 @@ def test_a_run_opens_as_it_was_started_whatever_divides_its_data(items, tmp_path
     check_unchanged(opened)
 
 
+def test_a_run_knows_its_data_wherever_they_lie(run, data, tmp_path):
+    copied = Path(shutil.copytree(data, tmp_path / "copied"))
+    again = open_run_on(run.folder, copied)
+    assert [sample.name for sample in again.split.test] == [sample.name for sample in run.split.test]
+    assert all(copied in sample.image.parents for sample in again.split.test)
+    assert open_run_on(run.folder, data).split == run.split
+
+
+def test_other_images_of_the_same_names_are_other_data(run, data, tmp_path):
+    other = tmp_path / "other"
+    write_dagm_like(other, 1, (64, 96), train=(8, 6), test=(2, 1))
+    assert {path.name for path in (other / "Train").glob("*.PNG")} == {
+        path.name for path in (data / "Train").glob("*.PNG")
+    }
+    assert open_run_on(run.folder, other) is None
+    (other / run.split.train[0].name).unlink()
+    assert open_run_on(run.folder, other) is None
+
+
+def test_data_that_moved_are_named_once(data, tmp_path):
+    here = Path(shutil.copytree(data, tmp_path / "here"))
+    run = start_run(here, load_config(None, SETTINGS), tmp_path / "run")
+    write_run(run)
+    here.rename(tmp_path / "there")
+    with pytest.raises(DataError) as error:
+        open_run(run.folder)
+    assert str(error.value) == (
+        f"the data of the run {run.folder} are no longer in {here}; say once where they lie now:"
+        f" segdec train DATA --resume --out {run.folder}"
+    )
+    moved = move_data(open_run(run.folder, data=tmp_path / "there"), tmp_path / "there")
+    opened = open_run(run.folder)
+    assert opened.meta == moved.meta == json.loads(json.dumps(run.meta)) | {"data": str(tmp_path / "there")}
+    check_unchanged(opened)
+
+
 def test_meta_says_what_it_ran_on(run, data):
     meta = json.loads((run.folder / "meta.json").read_text(encoding="utf-8"))
     assert meta["data"] == str(data)
@@ -151,16 +195,6 @@ def test_a_damaged_meta_file_is_named(run, content):
         path.write_text(content)
     with pytest.raises(ModelError, match=r"meta\.json is missing or damaged"):
         open_run(run.folder)
-
-
-def test_data_that_is_gone_is_not_the_runs_fault(run, data, tmp_path):
-    moved = tmp_path / "moved" / "Class1"
-    shutil.copytree(data, moved)
-    meta = json.loads((run.folder / "meta.json").read_text())
-    (run.folder / "meta.json").write_text(json.dumps(meta | {"data": str(tmp_path / "gone")}))
-    with pytest.raises(DataError, match="gone does not exist"):
-        open_run(run.folder)
-    check_unchanged(open_run(run.folder, data=moved))
 
 
 def test_changed_data_is_noticed(run, data, tmp_path):

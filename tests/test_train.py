@@ -24,7 +24,7 @@ from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, OutputError, TrainingError
 from segdec.imaging import write_image
 from segdec.losses import balance
-from segdec.model_io import read_model
+from segdec.model_io import IMAGES, read_model, write_model
 from segdec.runs import start_run
 from segdec.train import Progress, train
 
@@ -300,6 +300,19 @@ def test_a_finished_run_resumes_to_itself(whole, tmp_path):
     assert losses(out) == losses(whole)
 
 
+def test_a_run_that_has_ended_keeps_its_calibration_and_learns_where_its_data_are(whole, data, tmp_path):
+    out = Path(shutil.copytree(whole, tmp_path / "run"))
+    card, weights = read_model(out)
+    calibrated = card.model_copy(update={"threshold": 0.123, "threshold_from": "calibration"})
+    write_model(out / "model", calibrated, weights, {IMAGES: (out / "model" / IMAGES).read_bytes()})
+    moved = Path(shutil.copytree(data, tmp_path / "moved"))
+    before = {path.name: path.read_bytes() for path in (out / "model").iterdir()}
+    train(moved, load_config(), out, resume=True)
+    assert {path.name: path.read_bytes() for path in (out / "model").iterdir()} == before
+    assert losses(out) == losses(whole)
+    assert json.loads((out / "meta.json").read_text())["data"] == str(moved)
+
+
 def test_the_command_killed_and_resumed(whole, data, tmp_path):
     out = tmp_path / "run"
     command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out)]
@@ -381,7 +394,7 @@ def test_two_processes_give_the_weights_of_one(data, tmp_path):
     command += ["--out", str(tmp_path / "two"), *recipe(tmp_path, *SHARED)]
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Model written to") == 1
+    assert done.stdout.count("Model in ") == 1
     train(data, load_config(None, SHARED), tmp_path / "one")
     agree(tmp_path / "two", tmp_path / "one")
 

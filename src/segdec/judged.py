@@ -6,13 +6,13 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from segdec.config import DataConfig
+from segdec.config import DataConfig, load_config
 from segdec.data import FileCheck, check_files, open_dataset
 from segdec.data.published import KOLEKTOR_EXCLUDED
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
 from segdec.model_io import read_hashes, read_model
-from segdec.runs import open_run
+from segdec.runs import open_run, open_run_on
 from segdec.types import Sample
 
 
@@ -81,8 +81,8 @@ def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample],
     Returns
     -------
     samples : sequence of Sample
-        Of the run's own data set, the test part of its split. Of another, its published test part, or all
-        of it where none is published.
+        Of the run's own data set, wherever it lies now, the test part of its split. Of another, its published
+        test part, or all of it where none is published.
     excluded : dict
         Name -> reason, for the files that the data set's reader left out, and of which nobody can tell that
         they are not among these.
@@ -94,12 +94,12 @@ def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample],
     """
     config = DataConfig()
     if (folder / "config.toml").exists():
-        run = open_run(folder)
-        if data is None or str(data.resolve()) == run.meta["data"]:
+        run = open_run(folder) if data is None else open_run_on(folder, data)
+        if run is not None:
             if not run.split.test:
                 raise DataError(f"the split of {folder} has no test part; name another data set")
             return run.split.test, _perhaps_among(run.split.test, run.excluded)
-        config = run.config.data
+        config = load_config(folder / "config.toml").data
     if data is None:
         raise DataError(f"{folder} is a model without data of its own; name a data set after it")
     dataset = open_dataset(data, config, one_class=True)

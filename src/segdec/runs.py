@@ -22,7 +22,7 @@ from segdec.config import STRIDE, Config, dump_toml, load_config
 from segdec.data import FileCheck, check_files, load_split, make_split, open_dataset, save_split
 from segdec.data.answers import Answers, save_answers
 from segdec.errors import ConfigError, DataError, ImageError, ModelError, OutputError
-from segdec.files import atomic_write
+from segdec.files import atomic_write, sha256
 from segdec.inputs import check_size
 from segdec.model_io import IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
@@ -235,11 +235,47 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
     config = load_config(settings=settings, base=tree)
     _refuse_changes(stored, config)
     meta = _read_meta(folder / "meta.json")
+    if data is None and not Path(meta["data"]).exists():
+        raise DataError(
+            f"the data of the run {folder} are no longer in {meta['data']}; say once where they lie now:"
+            f" segdec train DATA --resume --out {folder}"
+        )
     dataset = open_dataset(data or Path(meta["data"]), config.data)
     images = folder / IMAGES
     seen = images.read_text(encoding="ascii").split() if images.exists() else ()
     split = load_split(folder / "split.json", dataset, config.data.together)
     return Run(folder, config, split, meta, frozenset(seen), excluded=dataset.excluded)
+
+
+def open_run_on(folder: Path, data: Path) -> Run | None:
+    """Open a run on a data set if that is its own, wherever it lies now.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    data
+        Where the data set lies.
+
+    Returns
+    -------
+    Run or None
+        None where it is another data set: the images that taught the run are not those of their names here.
+
+    Raises
+    ------
+    ModelError
+        If the folder holds no run.
+    """
+    try:
+        run = open_run(folder, data=data)
+    except DataError:
+        return None
+    if run.meta["data"] == str(data.resolve()):
+        return run
+    images = [sample.image for sample in (*run.split.train, *run.split.val)]
+    same = all(image.is_file() and sha256(image.read_bytes()) in run.image_hashes for image in images)
+    return run if same else None
 
 
 def open_ended_run(folder: Path) -> Run:
@@ -296,6 +332,29 @@ def check_unchanged(run: Run, watch: Callable[[int, int], None] | None = None) -
                     f"{sample.name} changed or is gone since {run.folder} began; restore it, or start a new"
                     " run"
                 )
+
+
+def move_data(run: Run, data: Path) -> Run:
+    """Write down where the data of a run lie now.
+
+    Parameters
+    ----------
+    run
+        An opened run.
+    data
+        Where its data set lies.
+
+    Raises
+    ------
+    OutputError
+        If it cannot be written.
+    """
+    place = str(data.resolve())
+    if place == run.meta["data"]:
+        return run
+    moved = replace(run, meta=run.meta | {"data": place})
+    atomic_write(run.folder / "meta.json", _json(moved.meta))
+    return moved
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

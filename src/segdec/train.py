@@ -18,7 +18,7 @@ from segdec.data.answers import load_answers
 from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write, output_error
 from segdec.interruption import interruption
-from segdec.runs import Run, check_unchanged, open_run, start_run, write_run
+from segdec.runs import Run, check_unchanged, move_data, open_run, start_run, write_run
 from segdec.runtime import (
     is_main_process,
     keep_freed_memory,
@@ -89,7 +89,8 @@ def train(
         The run folder.
     resume
         Go on with the run in ``out`` where it was cut off. On a CPU the result is the same, bit for
-        bit, as without the interruption.
+        bit, as without the interruption. A run that has ended is left as it is; that its data lie elsewhere
+        now is written down.
     settings
         With ``resume``: settings to change, of those that do not change what is computed.
     plan
@@ -119,6 +120,8 @@ def train(
     state = _restore(loop, tell) if resume else _beginning(loop, tell)
     if not resume and is_main_process():
         write_run(run, plan)  # only now: all that can be refused was accepted
+    if state.epoch == run.config.train.epochs and run.model.exists():
+        return run  # it had ended; its model may have been calibrated since
 
     # several processes cannot stop at the same step: there Ctrl-C ends at once, with the last epoch kept
     with interruption(enabled=loop.accelerator.num_processes == 1) as interrupted:
@@ -272,7 +275,7 @@ def _open(
         if run.config.train.teacher is not None:
             run = replace(run, answers=load_answers(out, len(run.split.train)))
         check_unchanged(run, reading)
-        return run
+        return move_data(run, data) if isinstance(data, Path) and is_main_process() else run
     if data is None:
         raise DataError("no data set given; write: segdec train DATA")
     run = start_run(data, config, out, reading)

@@ -55,7 +55,7 @@ def test_train_evaluate_predict(data, tmp_path):
     said = trained.stdout.splitlines()
     assert said[0] == f"{data} was taken for DAGM 2007 (Train/ and Test/ with Label/)"
     assert said[1] == "21 images: 9 with a defect (9 of them with a mask), 12 good"
-    assert said[-2].startswith(f"Model written to {out}/model; threshold ")
+    assert said[-2].startswith(f"Model in {out}/model; threshold ")
     assert said[-1] == f"Next: segdec evaluate {out}"
 
     evaluated = run("evaluate", out, "--report")

@@ -500,6 +500,18 @@ def test_what_cannot_be_exported(trained_run: Path, tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir() if path.name.startswith(".")] == []
 
 
+def test_a_run_whose_data_are_gone(trained_run: Path, tmp_path: Path) -> None:
+    run = Path(shutil.copytree(trained_run, tmp_path / "run"))
+    meta = json.loads((run / "meta.json").read_text())
+    images = Path(meta["data"]) / "Test"
+    (run / "meta.json").write_text(json.dumps(meta | {"data": str(tmp_path / "gone")}))
+    with pytest.raises(DataError, match=r"no longer in .*gone; .* or name other images .*: --images"):
+        export(run, ["onnx"])
+    (check,) = export(run, ["onnx"], images, context="direct")
+    assert check.images.origin == f"images in {images}"
+    assert check.images.count == 12
+
+
 def test_8_bit_ranges_of_images_that_differ(trained_run: Path, tmp_path: Path) -> None:
     """A file that cannot be read is listed, and images of 8 and of 16 bits say the same."""
     model = Path(shutil.copytree(trained_run / "model", tmp_path / "model"))

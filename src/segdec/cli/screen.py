@@ -216,8 +216,9 @@ def trained_lines(run: Run) -> list[str]:
         "validation": "chosen on the validation part",
         "train": "chosen on the training part, as the split leaves no validation part",
         "default": "not chosen: no part holds both good and defective images",
+        "calibration": "chosen by segdec calibrate",
     }[card["threshold_from"]]
-    lines = [f"Model written to {run.model}; threshold {score_text(card['threshold'])}, {where}."]
+    lines = [f"Model in {run.model}; threshold {score_text(card['threshold'])}, {where}."]
     unreadable = run.meta["unreadable"]
     if unreadable:
         lines.append(f"{len(unreadable)} files could not be used and were left out:")

@@ -13,7 +13,7 @@ from segdec.data import open_dataset
 from segdec.data.find import find_images
 from segdec.data.tiles import cut_samples
 from segdec.errors import DataError
-from segdec.runs import open_run
+from segdec.runs import Run, open_run
 from segdec.tiles import Tiling
 from segdec.types import Sample
 
@@ -90,9 +90,9 @@ def gather_evidence(folder: Path, images: Path | None) -> Evidence:
     DataError
         If there are no images.
     """
-    run_folder = _run_of(folder)
+    run = _run_of(folder, images)
     given = _given(images) if images is not None else ()
-    if run_folder is None:
+    if run is None:
         if images is None:
             raise DataError(
                 f"{folder} is a model without data of its own; name images that certify its exports: --images"
@@ -101,7 +101,6 @@ def gather_evidence(folder: Path, images: Path | None) -> Evidence:
         calibrating = _spread([Sample(proof.name, proof.path, label=False) for proof in given])
         words = f"images in {images}", "the certifying images themselves"
         return Evidence(given, words[0], calibrating, words[1], DataConfig())
-    run = open_run(run_folder)
     split = run.split
     parts = {"validation": split.val, "test": split.test}
     judging = [f"{name} part" for name, samples in parts.items() if samples]
@@ -149,10 +148,16 @@ def cut_calibrating(evidence: Evidence, tiling: Tiling) -> Evidence:
     )
 
 
-def _run_of(folder: Path) -> Path | None:
+def _run_of(folder: Path, images: Path | None) -> Run | None:
+    """Open the run that a model is of; None where there is none, or only other images are at hand."""
     for candidate in (folder, folder.parent if folder.name == "model" else folder):
         if (candidate / "config.toml").exists():
-            return candidate
+            try:
+                return open_run(candidate)
+            except DataError as error:
+                if images is None:
+                    raise DataError(f"{error}, or name other images that certify: --images") from error
+                return None
     return None
 
 

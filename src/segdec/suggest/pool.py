@@ -14,7 +14,7 @@ from segdec.data.scan import list_images, map_in_threads, name_below
 from segdec.errors import DataError
 from segdec.files import sha256
 from segdec.model_io import read_hashes
-from segdec.runs import open_run
+from segdec.runs import open_run_on
 from segdec.types import Dataset, Part, Sample, Split
 
 _TRAINED = "it took part in the training"
@@ -118,11 +118,8 @@ def _own_split(model: Path, source: Path) -> Split | None:
     """Return the split of a run if the data set is the one that it was trained on."""
     if not (model / "config.toml").exists():
         return None
-    try:
-        run = open_run(model, data=source)
-    except DataError:
-        return None  # its images are others
-    return run.split if run.meta["data"] == str(source.resolve()) else None
+    run = open_run_on(model, source)
+    return None if run is None else run.split
 
 
 def _of_dataset(dataset: Dataset, split: Split | None, seen: frozenset[str]) -> Pool:
