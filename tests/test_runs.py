@@ -211,6 +211,12 @@ def test_a_run_is_not_started_over_another(run, data):
         start_run(data, load_config(), run.folder)
 
 
+def test_a_run_is_not_put_into_a_model(data, tmp_path):
+    (tmp_path / "model.json").write_text("{}")
+    with pytest.raises(OutputError, match="holds a model; choose another folder"):
+        start_run(data, load_config(None, SETTINGS), tmp_path)
+
+
 def test_a_file_in_the_way(data, tmp_path):
     (tmp_path / "file").write_text("here")
     run = start_run(data, load_config(None, SETTINGS), tmp_path / "file" / "run")

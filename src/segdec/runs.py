@@ -24,7 +24,7 @@ from segdec.data.answers import Answers, save_answers
 from segdec.errors import ConfigError, DataError, ImageError, ModelError, OutputError
 from segdec.files import atomic_write, sha256
 from segdec.inputs import check_size
-from segdec.model_io import IMAGES, dump_hashes
+from segdec.model_io import CARD, IMAGES, dump_hashes
 from segdec.runtime import commit, machine, versions
 from segdec.tiles import choose_tiling
 from segdec.types import Dataset, ImageSize, Sample, Split
@@ -117,12 +117,14 @@ def start_run(
     DataError
         If the data set cannot be used.
     OutputError
-        If the folder holds a run.
+        If the folder holds a run or a model.
     """
     if (folder / "config.toml").exists():
         raise OutputError(
             f"{folder} holds a run already; go on with it by --resume, or choose another folder with --out"
         )
+    if (folder / CARD).exists():
+        raise OutputError(f"{folder} holds a model; choose another folder with --out")
     dataset = data if isinstance(data, Dataset) else open_dataset(data, config.data)
     try:
         split = make_split(dataset, config.data, config.train.seed)
