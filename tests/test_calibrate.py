@@ -239,7 +239,7 @@ def test_what_the_reader_leaves_out_is_listed_by_the_evaluation(
 def test_what_stands_in_another_part_is_nothing_to_this_one(place: Path, masked: Path) -> None:
     for part in ("train", "test"):
         shutil.copytree(masked, place / "parted" / part)
-    _, excluded = samples_to_judge(place / "model", place / "parted")
+    _, excluded, _ = samples_to_judge(place / "model", place / "parted")
     assert list(excluded) == ["test/images/0_0.png", "test/images/1_0.png", "test/images/2_0.png"]
 
 
@@ -289,11 +289,11 @@ def test_the_command(
     card, _ = read_model(model)
     assert card.calibration is not None
     assert tree["judged"] == {
-        "data_hashes": {"test": card.calibration.data_hash},
+        "data_hashes": {"parts": card.calibration.data_hash},
         "calibrated_on": sorted(row["image"] for row in csv.DictReader(data.read_text().splitlines())),
         "trained_on": [],
     }
-    assert tree["review_thresholds"] == {"test": card.calibration.review_threshold}
+    assert tree["review_thresholds"] == {"parts": card.calibration.review_threshold}
     half = place / "half.csv"
     half.write_text("".join(data.read_text().splitlines(keepends=True)[: ITEMS + 1]))
     code, said = do("evaluate", model, half, "--out", place / "results", "--report")
@@ -303,7 +303,7 @@ def test_the_command(
     assert "40 of these images" in page
     assert "left to a person from " in page
     assert (
-        json.loads((place / "results" / "metrics.json").read_text())["judged"]["data_hashes"]["test"] in page
+        json.loads((place / "results" / "metrics.json").read_text())["judged"]["data_hashes"]["half"] in page
     )
     code, said = do("predict", model, place, "--format", "csv")
     assert code == 0, said

@@ -58,7 +58,7 @@ def calibrate(
         If model.json cannot be written; it is then as before.
     """
     predictor = Predictor(model)
-    samples, excluded = samples_to_judge(model, data)
+    samples, excluded, _ = samples_to_judge(model, data)
     _refuse_left_out(excluded)
     tell = watch or (lambda _done, _of: None)
     check = check_files(samples, strict=True, progress=lambda n, of: tell(n, 2 * of))

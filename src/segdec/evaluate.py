@@ -142,7 +142,7 @@ def evaluate_predictions(
 def evaluate_run(
     folder: Path,
     data: Path | None = None,
-    part: str = "test",
+    part: str | None = None,
     watch: Callable[[int, int], None] | None = None,
 ) -> Evaluation:
     """Predict and judge the test part of a run, or a whole data set.
@@ -155,7 +155,8 @@ def evaluate_run(
         None judges the test part of the run's own split. A data set judges its published test part, or
         all of it where none is published.
     part
-        Name of what is judged, for the rows.
+        Name of what is judged, for the rows; "test", or the name of data that are not the run's own, if left
+        out.
     watch
         Called with (images read or judged, of twice their number).
 
@@ -173,7 +174,9 @@ def evaluate_run(
         If the folder holds no model.
     """
     predictor = Predictor(folder)
-    samples, excluded = samples_to_judge(folder, data)
+    samples, excluded, own = samples_to_judge(folder, data)
+    if part is None:
+        part = "test" if own or data is None else _name_of(data.resolve())
     tell = watch or (lambda _done, _of: None)
     judged = look_at_judged(folder, samples, part, lambda n, of: tell(n, 2 * of))
 
@@ -191,6 +194,11 @@ def evaluate_run(
         pairs(), predictor.threshold, predictor.pixel_threshold, part, predictor.review_threshold
     )
     return replace(evaluation, judged=judged, skipped=excluded | evaluation.skipped)
+
+
+def _name_of(data: Path) -> str:
+    """Name data that are not a run's own, whose test part alone is called "test"."""
+    return data.stem if data.stem != "test" else f"{data.parent.name}-test"
 
 
 def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from segdec.config import DataConfig, load_config
 from segdec.data import FileCheck, check_files, open_dataset
@@ -68,7 +69,27 @@ class Judged:
         )
 
 
-def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample], dict[str, str]]:
+class ToJudge(NamedTuple):
+    """What a model can be judged by or calibrated on.
+
+    Attributes
+    ----------
+    samples
+        Of the run's own data set, wherever it lies now, the test part of its split. Of another, its published
+        test part, or all of it where none is published.
+    excluded
+        Name -> reason, for the files that the data set's reader left out, and of which nobody can tell that
+        they are not among these.
+    own
+        Whether it is the run's own data set.
+    """
+
+    samples: Sequence[Sample]
+    excluded: dict[str, str]
+    own: bool
+
+
+def samples_to_judge(folder: Path, data: Path | None) -> ToJudge:
     """List what a model can be judged by or calibrated on, and what would be, if it could be used.
 
     Parameters
@@ -80,12 +101,7 @@ def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample],
 
     Returns
     -------
-    samples : sequence of Sample
-        Of the run's own data set, wherever it lies now, the test part of its split. Of another, its published
-        test part, or all of it where none is published.
-    excluded : dict
-        Name -> reason, for the files that the data set's reader left out, and of which nobody can tell that
-        they are not among these.
+    ToJudge
 
     Raises
     ------
@@ -98,13 +114,13 @@ def samples_to_judge(folder: Path, data: Path | None) -> tuple[Sequence[Sample],
         if run is not None:
             if not run.split.test:
                 raise DataError(f"the split of {folder} has no test part; name another data set")
-            return run.split.test, _perhaps_among(run.split.test, run.excluded)
+            return ToJudge(run.split.test, _perhaps_among(run.split.test, run.excluded), own=True)
         config = load_config(folder / "config.toml").data
     if data is None:
         raise DataError(f"{folder} is a model without data of its own; name a data set after it")
     dataset = open_dataset(data, config, one_class=True)
     samples = [sample for sample in dataset if sample.part == "test"] or dataset.samples
-    return samples, _perhaps_among(samples, dataset.excluded)
+    return ToJudge(samples, _perhaps_among(samples, dataset.excluded), own=False)
 
 
 def _perhaps_among(samples: Sequence[Sample], excluded: dict[str, str]) -> dict[str, str]:

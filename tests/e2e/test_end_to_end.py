@@ -68,6 +68,14 @@ def test_train_evaluate_predict(data, tmp_path):
     for name in ("curves.png", "contact_sheet.png", "report.html"):
         assert (out / name).stat().st_size > 0
 
+    before = (out / "metrics.json").read_bytes()
+    other = tmp_path / "test"  # as the run's own test part is called
+    write_dagm_like(other, 1, (64, 64), train=(2, 2), test=(3, 2))
+    judged = run("evaluate", out, other)
+    assert judged.returncode == 0, judged.stderr
+    assert f"Written to {out / f'on-{tmp_path.name}-test'}: metrics.json" in judged.stdout
+    assert (out / "metrics.json").read_bytes() == before
+
     images = sorted((data / "Test").glob("*.PNG"))
     broken = tmp_path / "broken.png"
     broken.write_text("no image")

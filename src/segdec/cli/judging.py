@@ -25,7 +25,11 @@ def evaluate(
         typer.Option("--folds", help="Runs of one cross-validation, to be joined."),
     ] = None,
     folder: Annotated[
-        Path | None, typer.Option("--out", help="Where the results go; the run folder if left out.")
+        Path | None,
+        typer.Option(
+            "--out",
+            help="Where the results go; if left out, the run folder, or on-NAME in it for other data.",
+        ),
     ] = None,
     report: Annotated[
         bool, typer.Option("--report", help="Also write report.html: all in one page.")
@@ -38,12 +42,13 @@ def evaluate(
     runs = list(dict.fromkeys([*([model] if model is not None else []), *(folds or [])]))
     if not runs:
         raise typer.BadParameter("name a run folder or a model folder, or several with --folds")
-    folder = folder or (runs[0] if len(runs) == 1 else runs[0].parent / "folds")
     with bar("evaluating") as tell:
         if len(runs) == 1:
             evaluation = evaluate_run(runs[0], data, watch=tell)
         else:
             evaluation = join_folds([evaluate_run(run, data, run.name, tell) for run in runs])
+    if folder is None:
+        folder = _home(runs, next(iter(evaluation.thresholds)))
     write_evaluation(evaluation, folder)
     if report:
         write_report(evaluation, folder / "report.html", runs, data)
@@ -52,6 +57,13 @@ def evaluate(
     out.print(f"Written to {folder}: {names}", markup=False)
     if evaluation.skipped:
         raise typer.Exit(PARTIAL)
+
+
+def _home(runs: list[Path], part: str) -> Path:
+    """Choose where results go: those of other data do not replace a run's own."""
+    if len(runs) > 1:
+        return runs[0].parent / "folds"
+    return runs[0] if part == "test" else runs[0] / f"on-{part}"
 
 
 @app.command()
