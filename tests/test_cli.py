@@ -296,6 +296,15 @@ def test_a_model_with_one_byte_changed(call, model, good_and_defect, tmp_path, c
     assert stdout == ""
 
 
+def test_results_do_not_replace_an_image(call, model, good_and_defect):
+    image = next((good_and_defect / "good").iterdir())
+    before = image.read_bytes()
+    code, _, stderr = call("predict", model, good_and_defect / "good", "--out", image)
+    assert code == 7
+    assert f"{image} is one of the images; choose another file with --out" in one_line(stderr)
+    assert image.read_bytes() == before
+
+
 def test_no_model_there(call, good_and_defect, tmp_path):
     code, _, stderr = call("predict", tmp_path / "nothing", good_and_defect)
     assert code == 5

@@ -11,7 +11,7 @@ import typer
 
 from segdec.cli.app import app
 from segdec.cli.screen import bar, err, renderer
-from segdec.errors import PARTIAL
+from segdec.errors import PARTIAL, OutputError
 
 
 @app.command()
@@ -72,6 +72,8 @@ def predict(
     paths, masks = find_images(images, sys.stdin)
     if masks:
         err.print(f"{len(masks)} files are masks by their names and left out, e.g. {masks[0]}", markup=False)
+    if target is not None and target.resolve() in {path.resolve() for path in paths}:
+        raise OutputError(f"{target} is one of the images; choose another file with --out")
     targets = {}
     if overlays is not None:
         targets = dict(zip(paths, overlay_paths(paths, overlays), strict=True))
