@@ -16,15 +16,8 @@ from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.imaging import write_image
-from segdec.runs import (
-    check_unchanged,
-    fitting_size,
-    move_data,
-    open_run,
-    open_run_on,
-    start_run,
-    write_run,
-)
+from segdec.new_run import fitting_size, start_run
+from segdec.runs import check_unchanged, move_data, open_run, open_run_on, write_run
 
 SETTINGS = ("data.val_fraction=0.3", "train.seed=4")
 WEAK = ("loss.balance=decision", "train.gradient_adjustment=false")

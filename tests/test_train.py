@@ -25,7 +25,7 @@ from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError,
 from segdec.imaging import write_image
 from segdec.losses import balance
 from segdec.model_io import IMAGES, read_model, write_model
-from segdec.runs import start_run
+from segdec.new_run import start_run
 from segdec.train import Progress, train
 
 EPOCHS, STEPS = 3, 4

@@ -50,7 +50,7 @@ def ask_teacher(run: Run, watch: Callable[[int, int], None]) -> Run:
     Parameters
     ----------
     run
-        From `segdec.runs.start_run`; its ``train.teacher`` names a run or a model.
+        From `segdec.new_run.start_run`; its ``train.teacher`` names a run or a model.
     watch
         Called with (images read or answered, images in all).
 

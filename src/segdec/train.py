@@ -18,7 +18,8 @@ from segdec.data.answers import load_answers
 from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write, output_error
 from segdec.interruption import interruption
-from segdec.runs import Run, check_unchanged, move_data, open_run, start_run, write_run
+from segdec.new_run import start_run
+from segdec.runs import Run, check_unchanged, move_data, open_run, write_run
 from segdec.runtime import (
     is_main_process,
     keep_freed_memory,

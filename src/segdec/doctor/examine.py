@@ -14,7 +14,7 @@ from segdec.doctor.numbers import balance_findings, grey_findings, size_findings
 from segdec.doctor.reading import look_at_all
 from segdec.doctor.suspects import suspect_findings
 from segdec.errors import DataError
-from segdec.runs import fitting_size
+from segdec.new_run import fitting_size
 from segdec.types import Dataset, ImageSize
 
 _TOO_FEW = Finding(

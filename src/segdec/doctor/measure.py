@@ -14,7 +14,7 @@ from segdec.doctor.outline import Form, measure_form
 from segdec.errors import DataError, ImageError
 from segdec.imaging import DEFECT, read_image_size, read_marks
 from segdec.inputs import check_size
-from segdec.runs import fitting_size
+from segdec.new_run import fitting_size
 from segdec.types import ImageSize, Sample
 
 
