@@ -99,8 +99,7 @@ def refused_exports(model: Path, calibration: Calibration) -> tuple[str, ...]:
         found = read_certificate(folder)
     except ModelError:
         return ()  # damaged: it has certified nothing
-    now = (calibration.threshold, calibration.review_threshold)
-    if found is None or (found.threshold, found.review_threshold) == now:
+    if found is None or found.thresholds == (calibration.threshold, calibration.review_threshold):
         return ()
     passed = [check for check in found.checks if check.passed]
     eight = ("int8",) if any(in_8_bits(check.precision) for check in passed) else ()

@@ -152,6 +152,11 @@ class Certificate(_Frozen):
     """What chose these thresholds, and what it promises; None where no calibration did, or nothing says."""
     checks: tuple[Check, ...]
 
+    @property
+    def thresholds(self) -> tuple[float, float | None]:
+        """The threshold and the review threshold, as of a `segdec.model_card.ModelCard`."""
+        return self.threshold, self.review_threshold
+
 
 def read_certificate(folder: Path) -> Certificate | None:
     """Read the certificate of a model's exports.

@@ -107,6 +107,16 @@ class ModelCard(_Frozen):
         check_image_size(size)
         return size
 
+    @property
+    def review_threshold(self) -> float | None:
+        """The score from which a person decides; None where nobody is asked."""
+        return None if self.calibration is None else self.calibration.review_threshold
+
+    @property
+    def thresholds(self) -> tuple[float, float | None]:
+        """The threshold and the review threshold: what a certificate is bound to."""
+        return self.threshold, self.review_threshold
+
     @model_validator(mode="after")
     def _agree(self) -> ModelCard:
         if self.tile is not None and self.image_size != (self.tile, self.tile):

@@ -139,8 +139,7 @@ class Predictor:
             raise ConfigError(f"an overlap ({overlap}) is of tiles; say how large they are, e.g. tile 512")
         self.tiling = None if side is None else choose_tiling(self.card.network, side, overlap)
         self.threshold = self.card.threshold
-        calibration = self.card.calibration
-        self.review_threshold = None if calibration is None else calibration.review_threshold
+        self.review_threshold = self.card.review_threshold
         self.pixel_threshold = self.card.pixel_threshold
         if backend == "auto" and device is not None:
             backend = "torch"

@@ -168,24 +168,13 @@ def refusal(
         return "was changed after its certification"
     if certificate.weights != card.files[WEIGHTS]:
         return "was certified for other weights"
-    if (certificate.threshold, certificate.review_threshold) != thresholds(card):
+    if certificate.thresholds != card.thresholds:
         return f"was certified at other thresholds ({certificate.threshold:.6g}, now {card.threshold:.6g})"
     if not _covers(check.images.tiles, tiling):
         return f"was certified {_in_words(check.images.tiles)}, not {_in_words(tiling)}"
     if not check.passed:
         return f"failed its certification: {check.reason}"
     return None
-
-
-def thresholds(card: ModelCard) -> tuple[float, float | None]:
-    """Return the threshold and the review threshold that a model decides with.
-
-    Parameters
-    ----------
-    card
-        Its model.json.
-    """
-    return card.threshold, None if card.calibration is None else card.calibration.review_threshold
 
 
 def is_installed(backend: BackendName) -> bool:

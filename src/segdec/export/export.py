@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdec.backends import Backend, Choice, open_backend
-from segdec.backends.choice import thresholds
 from segdec.backends.exported import to_pixel_type
 from segdec.certificate import (
     FILES,
@@ -172,7 +171,7 @@ class _Work:
         name = WEIGHTS if backend == "torch" else FILES[precision, form]
         limits, proofs = LIMITS[precision], self.readable.proofs
         score = score_difference(self.torch, answers)
-        flips = find_flips(proofs, self.torch, answers, thresholds(self.card))
+        flips = find_flips(proofs, self.torch, answers, self.card.thresholds)
         ap, torch_ap = labelled_ap(proofs, answers), labelled_ap(proofs, self.torch)
         reason = why_failed(limits, score, flips, ap, torch_ap)
         labels = [proof.label for proof in proofs if proof.label is not None]
@@ -340,7 +339,6 @@ def _merge(
     folder: Path, card: ModelCard, checks: Sequence[Check], graphs: Mapping[str, bytes]
 ) -> Certificate:
     """Add checks to those of before that still hold: same weights, thresholds and file, not done again."""
-    threshold, review = thresholds(card)
     try:
         before = read_certificate(folder)
     except ModelError:
@@ -348,7 +346,7 @@ def _merge(
     kept: list[Check] = []
     if before is not None and before.weights == card.files[WEIGHTS]:
         done = {_where(check) for check in checks}
-        if (before.threshold, before.review_threshold) == (threshold, review):
+        if before.thresholds == card.thresholds:
             kept = [
                 check
                 for check in before.checks
@@ -356,8 +354,8 @@ def _merge(
             ]
     return Certificate(
         weights=card.files[WEIGHTS],
-        threshold=threshold,
-        review_threshold=review,
+        threshold=card.threshold,
+        review_threshold=card.review_threshold,
         calibration=card.calibration,
         checks=(*kept, *checks),
     )
