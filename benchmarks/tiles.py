@@ -64,7 +64,7 @@ def measure_agreement(run: Path, tile: int, data: Path | None) -> None:
     scores: list[tuple[float, float]] = []
     differences: list[float] = []
     seconds = [0.0, 0.0]
-    samples, _ = samples_to_judge(run, data)
+    samples = samples_to_judge(run, data).samples
     for sample in samples:
         image = resize_image(read_image(sample.image, whole.card.channels), whole.card.image_size)
         answers = []

@@ -356,6 +356,32 @@ def test_ctrl_c_says_how_to_go_on(data, tmp_path):
     assert state.epoch >= 1
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_service_that_is_stopped_keeps_all(data, tmp_path):
+    """A service manager sends SIGTERM to every process, the loader's workers among them."""
+    out = tmp_path / "run"
+    command = [sys.executable, "-m", "segdec", "train", str(data), "--out", str(out)]
+    command += sets(*TINY, "train.epochs=100000", "data.workers=1")
+    process = subprocess.Popen(
+        command, env=ENVIRONMENT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    wait_for(lambda: (out / "log.jsonl").exists(), process)
+    workers = [
+        int(each) for each in Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+    ]
+    assert workers
+    for number in (*workers, process.pid):
+        os.kill(number, signal.SIGTERM)
+    _, said = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+    assert f"segdec train --resume --out {out}" in said
+    until = time.monotonic() + 20
+    while any(Path(f"/proc/{number}").exists() for number in workers):
+        assert time.monotonic() < until
+        time.sleep(0.1)
+
+
 # --------------------------------------------------------------------------------------- several processes
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Literal, NamedTuple, TypeVar
@@ -279,7 +280,9 @@ def training_loader(
 
 
 def _start_worker(_worker: int) -> None:
-    # Ctrl-C and the signals of a job scheduler go to whole process groups, but only the training process
-    # knows between which steps it can stop; a worker that died first would cut a step in two
+    # Ctrl-C and the signals of a job scheduler go to whole process groups, or to every process of a service,
+    # but only the training process knows between which steps it can stop; a worker that died first would cut
+    # a step in two. It ends with the training, which tells it so
     if hasattr(os, "setpgrp"):
         os.setpgrp()
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
