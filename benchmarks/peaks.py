@@ -7,12 +7,14 @@ chance.
 ::
 
     python benchmarks/peaks.py runs/first --images 24
+    python benchmarks/peaks.py runs/first --images 150 --each    # every defect beside the rest of its image
 """
 
 from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -23,8 +25,16 @@ from segdec.network import SegDecNet
 from segdec.runs import Run, open_run
 
 
-def heights(run: Run, network: SegDecNet, most: int) -> list[tuple[float, float]]:
-    """Return for each defect with a mask its height, and the share of other cells that are lower."""
+class Height(NamedTuple):
+    """How far the highest cell of a defect, and of the rest of its image, lie above the rest's mean."""
+
+    name: str
+    defect: float
+    rest: float
+
+
+def heights(run: Run, network: SegDecNet, most: int) -> list[Height]:
+    """Measure the first ``most`` defects with a mask, in standard deviations of the rest."""
     size = run.config.data.image_size
     found = []
     for sample in [sample for sample in run.split.test if sample.label and sample.mask is not None][:most]:
@@ -35,7 +45,8 @@ def heights(run: Run, network: SegDecNet, most: int) -> list[tuple[float, float]
         cells = logits[0, 0].numpy()  # (H/8, W/8)
         mask = resize_mask(resize_mask(read_mask(sample.mask, image.shape[:2]), size), cells.shape)
         inside, outside = cells[mask], cells[~mask]
-        found.append(((inside.max() - outside.mean()) / outside.std(), (outside < inside.max()).mean()))
+        peaks = ((each.max() - outside.mean()) / outside.std() for each in (inside, outside))
+        found.append(Height(sample.name, *peaks))
     return found
 
 
@@ -46,6 +57,7 @@ def main() -> None:
     )
     parser.add_argument("runs", nargs="+", type=Path)
     parser.add_argument("--images", type=int, default=24, help="the first so many defective test images")
+    parser.add_argument("--each", action="store_true", help="print every defect, lowest first")
     arguments = parser.parse_args()
     for folder in arguments.runs:
         run = open_run(folder)
@@ -53,12 +65,16 @@ def main() -> None:
         network = SegDecNet(run.config.network).eval()
         weights, state = load_checkpoint(run.checkpoints / "last.safetensors")
         for name in ("random weights", f"after {state.epoch} epochs"):
-            values = np.array(heights(run, network, arguments.images))  # (n, 2)
+            found = heights(run, network, arguments.images)
+            highest = sum(each.defect > each.rest for each in found)
             print(
-                f"{folder}, {name}: median height {np.median(values[:, 0]):.1f}; "
-                f"the highest of all cells in {(values[:, 1] == 1).sum()} of {len(values)}"
+                f"{folder}, {name}: median height {np.median([each.defect for each in found]):.1f}; "
+                f"the highest of all cells in {highest} of {len(found)}"
             )
             network.load_state_dict(weights)
+        if arguments.each:
+            for each in sorted(found, key=lambda each: each.defect):
+                print(f"{each.name}  {each.defect:.1f}, the rest {each.rest:.1f}")
 
 
 if __name__ == "__main__":
