@@ -84,12 +84,14 @@ def test_a_wished_form_is_taken(on, wish):
 )
 def test_the_kind_of_cpu_follows_its_flags(monkeypatch, flags, kind):
     text = f"processor\t: 0\nmodel name\t: X\nflags\t\t: {flags}\n"
+    monkeypatch.setattr(runtime, "_cpu_lines", runtime._cpu_lines.__wrapped__)  # reads anew
     monkeypatch.setattr(Path, "exists", lambda self: True)
     monkeypatch.setattr(Path, "read_text", lambda self, encoding: text)
     assert runtime.cpu_kind() == kind
 
 
 def test_a_system_that_does_not_tell_is_taken_for_a_plain_cpu(monkeypatch):
+    monkeypatch.setattr(runtime, "_cpu_lines", runtime._cpu_lines.__wrapped__)  # reads anew
     monkeypatch.setattr(Path, "exists", lambda self: False)
     assert runtime.cpu_kind() == "other"
 

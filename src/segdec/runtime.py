@@ -11,6 +11,7 @@ import subprocess
 import sys
 import sysconfig
 from datetime import timedelta
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -95,12 +96,17 @@ def cpu_kind() -> Literal["amx", "avx512-bf16", "other"]:
     "Accepts bf16" is not "computes in bf16": without these instructions it is emulated, many times slower
     than fp32. Where the system does not tell, it is taken for a CPU without.
     """
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    flags = next((line.split() for line in lines if line.startswith("flags")), [])
+    flags = next((line.split() for line in _cpu_lines() if line.startswith("flags")), [])
     if "amx_bf16" in flags:
         return "amx"
     return "avx512-bf16" if "avx512_bf16" in flags else "other"
+
+
+@cache
+def _cpu_lines() -> tuple[str, ...]:
+    """Return what the system says of its CPUs, read once; nothing where it does not tell."""
+    info = Path("/proc/cpuinfo")
+    return tuple(info.read_text(encoding="utf-8").splitlines()) if info.exists() else ()
 
 
 def available_cpus() -> int:
@@ -302,9 +308,7 @@ def versions() -> dict[str, str]:
 
 def cpu_name() -> str:
     """Return what this CPU calls itself."""
-    info = Path("/proc/cpuinfo")
-    lines = info.read_text(encoding="utf-8").splitlines() if info.exists() else []
-    names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
+    names = [line.partition(":")[2].strip() for line in _cpu_lines() if line.startswith("model name")]
     return names[0] if names else platform.processor() or platform.machine()
 
 

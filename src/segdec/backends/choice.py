@@ -262,14 +262,9 @@ def _here(backend: BackendName) -> tuple[object, object]:
 def _nearest(checks: Iterable[Check]) -> list[Check]:
     """Keep of each file what was seen nearest: on this CPU or GPU, else on its kind, else on any."""
     found: dict[tuple[str, str, str], tuple[int, list[Check]]] = {}
-    here: dict[
-        BackendName, tuple[object, object]
-    ] = {}  # asked once: it reads what the system says of its CPU
     for check in checks:
-        if check.backend not in here:
-            here[check.backend] = _here(check.backend)
-        place, ours = _place(check), here[check.backend]
-        near = (place[0] == ours[0]) + (place == ours)
+        place, here = _place(check), _here(check.backend)
+        near = (place[0] == here[0]) + (place == here)
         key = (check.backend, check.precision, check.file)
         best, kept = found.get(key, (-1, []))
         if near >= best:
