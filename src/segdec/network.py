@@ -209,7 +209,7 @@ class SegDecNet(nn.Module):
         seen = _scale_gradient(torch.cat([features, seg_logits], dim=1), self.gradient_scale)
         maps = self.decision(seen)  # (N, 32, H/64, W/64)
         seg_seen = _scale_gradient(seg_logits, self.gradient_scale)
-        pooled = [maps.amax((2, 3)), maps.mean((2, 3)), seg_seen.amax((2, 3)), seg_seen.mean((2, 3))]
+        pooled = [_highest(maps), maps.mean((2, 3)), _highest(seg_seen), seg_seen.mean((2, 3))]
         dec_logits = self.fc(torch.cat(pooled, dim=1))  # (N, 66) -> (N, 1)
         return seg_logits, dec_logits
 
@@ -282,6 +282,15 @@ def _conv5(in_channels: int, out_channels: int, frozen: bool) -> nn.Sequential:
 
 def _norm_relu(conv: nn.Module, channels: int, frozen: bool) -> nn.Sequential:
     return nn.Sequential(conv, FeatureNorm(channels, frozen=frozen), nn.ReLU(inplace=True))
+
+
+def _highest(maps: Tensor) -> Tensor:
+    """Return the highest value of each map, (N, C, H, W) -> (N, C); its gradient goes to one cell.
+
+    ``amax`` gives it to all cells that equal the maximum. Compiled in bf16 the backward pass may compute the
+    cells anew, with more digits: then none equals it, and the gradient is 0 / 0.
+    """
+    return maps.flatten(2).max(dim=2).values
 
 
 def _scale_gradient(x: Tensor, scale: float) -> Tensor:
