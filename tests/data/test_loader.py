@@ -209,6 +209,7 @@ def test_augmentation_does_not_reach_the_cache(samples):
 
 
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
 @pytest.mark.parametrize("workers", [1, 2])
 def test_workers_make_the_same_batches(samples, workers):
     # OpenCV's threads are at work before the workers are forked, as they are after reading a data set
