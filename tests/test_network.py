@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
+import segdec.network
 from segdec.config import NetworkConfig
 from segdec.network import ContextConv, FeatureNorm, SegDecNet, build_network, to_channels_last
 
@@ -77,6 +78,30 @@ def test_both_forms_of_the_context_convolution_agree():
         torch.testing.assert_close(one, other, rtol=1e-4, atol=1e-4)
     for one, other in zip(direct.parameters(), spectral.parameters(), strict=True):
         torch.testing.assert_close(one.grad, other.grad, rtol=1e-2, atol=1e-4)
+
+
+def test_a_kernel_is_transformed_once_for_all_images_in_a_precision(monkeypatch):
+    conv = ContextConv(3, 5, 7, "spectral")
+    made = []
+    transform = segdec.network.transform_weight
+    monkeypatch.setattr(
+        segdec.network, "transform_weight", lambda *given: made.append(given) or transform(*given)
+    )
+    image = torch.rand(1, 3, 20, 20)
+    with torch.inference_mode():
+        exact = conv(image)
+        conv(image)
+        assert len(made) == 1
+        with torch.autocast("cpu", torch.bfloat16):
+            rounded = conv(image)
+            conv(image)
+            assert len(made) == 2
+        assert torch.equal(conv(image), exact)
+        with torch.no_grad():
+            conv.weight.mul_(2)
+        assert torch.equal(conv(image), 2 * exact)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.05)
 
 
 def test_both_forms_hold_the_same_weights():

@@ -13,7 +13,13 @@ import torch
 from torch import Tensor, nn
 
 from segdec.config import NetworkConfig, check_image_size
-from segdec.spectral import choose_tile, spectral_conv2d, spectral_conv2d_prepared, transform_weight
+from segdec.spectral import (
+    choose_tile,
+    product_dtype,
+    spectral_conv2d,
+    spectral_conv2d_prepared,
+    transform_weight,
+)
 
 Context: TypeAlias = Literal["direct", "spectral"]
 
@@ -100,25 +106,21 @@ class ContextConv(nn.Conv2d):
     def __init__(self, in_channels: int, out_channels: int, kernel: int, form: Context) -> None:
         super().__init__(in_channels, out_channels, kernel, padding=kernel // 2, bias=False)
         self.form = form
-        self._prepared: tuple[tuple[int, ...], Tensor] | None = None
+        self._prepared: tuple[tuple[object, ...], Tensor] | None = None
 
     def forward(self, x: Tensor) -> Tensor:
         """Return (N, out_channels, H, W)."""
         if self.form == "direct":
             return super().forward(x)
-        if (
-            torch.is_grad_enabled()
-            or torch.is_autocast_enabled(x.device.type)
-            or torch.compiler.is_compiling()
-        ):
+        if torch.is_grad_enabled() or torch.compiler.is_compiling():
             return spectral_conv2d(x, self.weight)
         return spectral_conv2d_prepared(x, self._spectrum(x), self.weight.shape[-1])
 
     def _spectrum(self, x: Tensor) -> Tensor:
-        """Return the transformed weights; made anew only when weights or tile have changed."""
+        """Return the transformed weights; made anew only when weights, tile or precision have changed."""
         tile = choose_tile(x.shape[0], x.shape[2], x.shape[3], self.weight.shape[-1])
         version = 0 if self.weight.is_inference() else self.weight._version
-        key = (tile, version, self.weight.data_ptr())
+        key = (tile, version, self.weight.data_ptr(), product_dtype(self.weight))
         if self._prepared is None or self._prepared[0] != key:
             self._prepared = None  # frees the old one first: it is large
             self._prepared = (key, transform_weight(self.weight, tile))

@@ -79,7 +79,7 @@ def transform_weight(weight: Tensor, tile: int) -> Tensor:
             f"{tile}; pass an odd square kernel and a tile of at least {k}"
         )
     half = tile // 2 + 1
-    spatial = weight.permute(2, 3, 1, 0).to(_product_dtype(weight)).reshape(k, k, c_in * c_out)
+    spatial = weight.permute(2, 3, 1, 0).to(product_dtype(weight)).reshape(k, k, c_in * c_out)
     cos, sin = _waves(half, k, tile, weight.device)
     wide = _apply(torch.cat([cos, sin]), spatial)  # (k, re/im half, C_in C_out)
     wide = wide.view(2 * k, half, c_in * c_out).transpose(0, 1)  # (half, k re/im, C_in C_out)
@@ -210,7 +210,13 @@ def _apply(matrix: Tensor, stack: Tensor) -> Tensor:
     return torch.bmm(matrix.to(stack.dtype).expand(stack.shape[0], -1, -1), stack)
 
 
-def _product_dtype(weight: Tensor) -> torch.dtype:
-    """The dtype that the products run in: autocast's where it is on."""
+def product_dtype(weight: Tensor) -> torch.dtype:
+    """Return what the products with a kernel are computed in: autocast's dtype where it is on.
+
+    Parameters
+    ----------
+    weight : Tensor
+        The kernel.
+    """
     device = weight.device.type
     return torch.get_autocast_dtype(device) if torch.is_autocast_enabled(device) else weight.dtype
