@@ -190,13 +190,29 @@ def test_a_name_that_two_images_have(tmp_path: Path) -> None:
         open_dataset(path, DataConfig(), one_class=True)
 
 
+@pytest.mark.parametrize("number", [1, "1"])
+@pytest.mark.parametrize("name", ["good", "dent"])
+def test_two_categories_of_one_id_are_refused(tmp_path: Path, number: int | str, name: str) -> None:
+    pairs = [(number, "dent"), (5, "crack"), (number, name)]
+    words = rf"c\.json: categories 0 \(dent\) and 2 \({name}\) of .* the id {number!r}; give each an id"
+    with pytest.raises(DataError, match=words):
+        read(
+            tmp_path,
+            [{"bbox": [1, 1, 2, 2], "category_id": number}],
+            categories=[{"id": each, "name": kind} for each, kind in pairs],
+        )
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "is no valid JSON"),
         ("{}", 'has no list "images"'),
         ('{"images": [3], "annotations": [], "categories": []}', 'has no list "images"'),
-        ('{"images": [{"id": 1}, {"id": 1}], "annotations": [], "categories": []}', "only 1 different ids"),
+        (
+            '{"images": [{"id": 1}, {"id": 2}, {"id": 1}], "annotations": [], "categories": []}',
+            r'images 0 and 2 of the list "images" \(counted from 0\) both have the id 1; give each .* own',
+        ),
     ],
 )
 def test_what_is_no_coco(tmp_path: Path, text: str, words: str) -> None:
