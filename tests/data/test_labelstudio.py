@@ -113,6 +113,11 @@ def test_areas_and_names_from_two_controls(tmp_path: Path) -> None:
     assert len(sample.mask.items) == 2  # type: ignore[union-attr]
 
 
+def test_an_area_with_several_types(tmp_path: Path) -> None:
+    area = region({"points": [[0, 0], [50, 0], [50, 25]], "polygonlabels": ["dent", "crack"]})
+    assert open_dataset(write(tmp_path, [area]), DataConfig()).samples[0].types == ("dent", "crack")
+
+
 @pytest.mark.parametrize(
     "image", ["/data/upload/3/0a1b2c3d-a.png", "/data/local-files/?d=x/a.png", "https://h.org/p/a.png?t=1"]
 )
@@ -142,6 +147,10 @@ def test_addresses_of_images(tmp_path: Path, image: str) -> None:
         (region({"rle": None}), "end too early|a list of numbers"),
         ({"id": "r1", "value": {"sequence": []}}, r"regions of this kind \(sequence\) are not read"),
         (region({"x": 1, "y": 1, "width": 0, "height": 5}), "a width and a height above 0"),
+        (
+            region({"points": [[0, 0], [50, 0], [50, 25]], "polygonlabels": ["dent", "good"]}),
+            r"task 5, result 'r1': it is called dent and good, .* keep one",
+        ),
     ],
 )
 def test_impossible_regions_are_named(tmp_path: Path, result: dict[str, Any], words: str) -> None:

@@ -41,6 +41,7 @@ def test_polygons_and_boxes(tmp_path: Path, line: str) -> None:
     ("names", "kind"),
     [
         ("path: .\nnames:\n  0: dent\n  1: scratch\n", "scratch"),
+        ("names:\n  '0': dent\n  '1': scratch\n", "scratch"),
         ("names:\n- dent\n- scratch\n", "scratch"),
         ("nc: 2\n", "class 1"),
     ],
@@ -69,6 +70,19 @@ def test_parts_as_folders(tmp_path: Path) -> None:
         (tmp_path / "inside" / kind).mkdir()
         (tmp_path / "inside" / "x").rename(tmp_path / "inside" / kind / "test")
     assert {each.part for each in open_dataset(tmp_path / "inside", DataConfig())} == {"test"}
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("names:\n  0: dent\n  1: scratch\n  0: good\n", "lines 2 and 4 both name class 0"),
+        ("names: {0: dent, 0: good}\n", "lines 1 and 1 both name class 0"),
+        ("names: [dent]\nnc: 1\nnames: [good]\n", 'lines 1 and 3 both give "names"'),
+    ],
+)
+def test_names_that_are_given_twice_are_refused(tmp_path: Path, names: str, words: str) -> None:
+    with pytest.raises(DataError, match=rf"data\.yaml: {words}; keep one of them"):
+        open_dataset(write(tmp_path, "0 0.5 0.5 0.5 0.5", names), DataConfig())
 
 
 @pytest.mark.parametrize(

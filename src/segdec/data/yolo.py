@@ -135,8 +135,8 @@ def _read_names(root: Path) -> dict[int, str]:
         names = _parse_yaml(path).get("names")
         if isinstance(names, list):
             return {place: str(name) for place, name in enumerate(names)}
-        if isinstance(names, dict) and all(isinstance(place, int) for place in names):
-            return {place: str(name) for place, name in names.items()}
+        if isinstance(names, dict) and all(str(place).isdecimal() for place in names):
+            return {int(place): str(name) for place, name in names.items()}
     for path in (root / "classes.txt", root / "labels" / "classes.txt"):
         if path.is_file():
             return dict(enumerate(_read_text(path).splitlines()))
@@ -151,10 +151,26 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
             f"{path} needs the package PyYAML; install it with: pip install 'segdec[train]'"
         ) from error
     try:
-        content = yaml.safe_load(_read_text(path))
+        text = _read_text(path)
+        _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise DataError(f"{path} is no valid YAML: {' '.join(str(error).split())}; correct it") from error
     return content if isinstance(content, dict) else {}
+
+
+def _refuse_repeated(path: Path, node: Any, says: str = 'give "{}"') -> None:
+    """Refuse a key of the file, or of its names, that is there twice: YAML lets the last one count."""
+    lines: dict[str, int] = {}
+    for key, value in node.value if getattr(node, "id", "") == "mapping" else ():
+        word, line = str(key.value), key.start_mark.line + 1
+        if word in lines:
+            raise DataError(
+                f"{path}: lines {lines[word]} and {line} both {says.format(word)}; keep one of them"
+            )
+        lines[word] = line
+        if word == "names":
+            _refuse_repeated(path, value, "name class {}")
 
 
 def _read_text(path: Path) -> str:
