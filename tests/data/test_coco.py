@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as cocotools
 
 from segdec.config import DataConfig
-from segdec.data import open_dataset
+from segdec.data import check_files, open_dataset
 from segdec.data.coco import decode_counts
 from segdec.errors import DataError
 from segdec.imaging import decode_run_lengths, read_marks, read_mask
@@ -164,6 +164,33 @@ def test_an_impossible_annotation_is_named(tmp_path: Path, annotation: Any, word
     with pytest.raises(DataError, match=rf"c\.json, annotation 17: .*{words}") as error:
         read(tmp_path, [annotation])
     assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize("sides", [{}, {"height": 8}, {"height": None, "width": None}])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"segmentation": [[1, 1, 50, 5, 5, 5]]},
+        {"bbox": [45, 5, 5, 1]},
+        {"attributes": {"scribble": [[1, 1], [50, 5]]}},
+        {"bbox": [45, 5, 5, 1], "category_id": 3},
+    ],
+)
+def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, sides: Any, annotation: Any) -> None:
+    images = [{"id": each, "file_name": f"{each}.png", **sides} for each in ("a", "b")]
+    inside = {"bbox": [1, 1, 2, 2]}
+    assert [each.label for each in read(tmp_path, [inside], images=images)] == [True, False]
+    with pytest.raises(DataError, match=r"c\.json, annotation 17: the point .* outside its image of 10 x 8"):
+        read(tmp_path, [inside, annotation], images=images)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_an_image_without_a_size_is_listed_when_it_is_checked(tmp_path: Path, content: bytes) -> None:
+    images = [{"id": each, "file_name": f"{each}.png"} for each in ("a", "b")]
+    path = write(tmp_path, [{"bbox": [45, 5, 5, 1]}], images=images)
+    (tmp_path / "a.png").write_bytes(content)
+    check = check_files(open_dataset(path, DataConfig(), one_class=True).samples)
+    assert list(check.unreadable) == ["a.png"]
 
 
 @pytest.mark.parametrize(

@@ -91,6 +91,24 @@ def test_impossible_shapes_are_named(tmp_path: Path, shape: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
+    "shape",
+    [
+        '<polygon label="d" points="1,1;3,3;30,3"/>',
+        '<box label="d" xtl="1" ytl="1" xbr="30" ybr="3"/>',
+        '<polyline label="d" points="1,1;30,3"/>',
+        '<ellipse label="d" cx="30" cy="3" rx="1" ry="1"/>',
+    ],
+)
+def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, shape: str) -> None:
+    inside = '<box label="d" xtl="1" ytl="1" xbr="3" ybr="2"/>'
+    assert open_dataset(write(tmp_path, inside, 'name="a.png"'), DataConfig()).samples[0].label
+    with pytest.raises(
+        DataError, match=r'"a\.png", \w+ 2: the point \(30, \d\) lies outside its image of 10 x 8'
+    ):
+        open_dataset(write(tmp_path, inside + shape, 'name="a.png"'), DataConfig())
+
+
+@pytest.mark.parametrize(
     ("about", "words"),
     [
         ('name="lost.png"', r"names files that do not exist: lost\.png"),

@@ -61,10 +61,10 @@ def test_files_beside_their_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height><depth>0</depth></size>"])
 def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, size: str) -> None:
     assert check_files(open_dataset(write(tmp_path, BOX, size=size), DataConfig()).samples).unreadable == {}
-    write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size)
-    unreadable = check_files(open_dataset(tmp_path, DataConfig()).samples).unreadable
-    assert list(unreadable) == ["JPEGImages/a.png"]
-    assert "a.xml, object 1: the point (20, 1) lies outside" in unreadable["JPEGImages/a.png"]
+    with pytest.raises(
+        DataError, match=r"a\.xml, object 1: the point \(20, 1\) lies outside its image of 10 x 8"
+    ):
+        open_dataset(write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size), DataConfig())
 
 
 @pytest.mark.parametrize(

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from segdec.errors import DataError, ImageError
 from segdec.imaging import IMAGE_SUFFIXES, read_image_size, read_mask
-from segdec.types import Dataset, Sample
+from segdec.types import Dataset, ImageSize, Sample
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,6 +53,17 @@ def name_below(root: Path, path: Path) -> str:
     'kos01/Part0.jpg'
     """
     return path.relative_to(root).as_posix()
+
+
+def known_size(image: Path) -> ImageSize | None:
+    """Return the (height, width) in an image file's header, None if it cannot be read.
+
+    Whoever decodes all files says why it cannot.
+    """
+    try:
+        return read_image_size(image)
+    except ImageError:
+        return None
 
 
 def read_head(path: Path, most: int) -> bytes:
