@@ -197,8 +197,9 @@ def test_an_image_without_a_size_is_listed_when_it_is_checked(tmp_path: Path, co
     ("images", "words"),
     [
         (["lost.png", "b.png"], r"c\.json names files that do not exist: lost\.png; correct"),
+        (["a.png", "x.png", "lost.png"], r"lost\.png, x\.png; correct .* \(the first: .*c\.json, image 2\)"),
         (["a.png", "a.png"], r"c\.json, image 1 is for the image a\.png, and so is .*image 0; keep one"),
-        ([None, "a.png"], '"file_name" is missing'),
+        ([None, "a.png"], r'c\.json, image 0: "file_name" is missing; it has id; add "file_name" or export'),
     ],
 )
 def test_impossible_images_are_named(tmp_path: Path, images: list[str | None], words: str) -> None:
@@ -230,11 +231,20 @@ def test_two_categories_of_one_id_are_refused(tmp_path: Path, number: int | str,
         )
 
 
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_what_an_annotation_lacks_is_named(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, [{}])
+    path.write_text(path.read_text().replace(key, "other"))
+    words = rf'annotation 17: "{key}" is missing; it has .*other.*; add "{key}" or export the file again'
+    with pytest.raises(DataError, match=words):
+        open_dataset(path, DataConfig(), one_class=True)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "is no valid JSON"),
-        ("{}", 'has no list "images"'),
+        ("{}", 'has no list "images"; .* export it again'),
         ('{"images": [3], "annotations": [], "categories": []}', 'has no list "images"'),
         (
             '{"images": [{"id": 1}, {"id": 2}, {"id": 1}], "annotations": [], "categories": []}',

@@ -140,10 +140,10 @@ def test_a_size_that_is_not_stated_is_the_images(
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"imagePath": "lost.png"}, r"names files that do not exist: lost\.png"),
+        ({"imagePath": "lost.png"}, r"names files that do not exist: lost\.png; .* \(the first: .*a\.json\)"),
         ({"imagePath": None}, '"imagePath" is missing'),
         ({"imagePath": "b.png"}, r"b\.json is for the image b\.png, and so is .*a\.json"),
-        ({"imageHeight": 2.5}, "height and width must be whole numbers"),
+        ({"imageHeight": 2.5}, "height and width must be whole numbers above 0, got 2.5 x 10; correct them"),
     ],
 )
 def test_impossible_files_are_named(tmp_path: Path, more: Any, words: str) -> None:

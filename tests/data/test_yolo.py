@@ -92,7 +92,10 @@ def test_names_that_are_given_twice_are_refused(tmp_path: Path, names: str, word
         ("0 0.1 0.1", "a polygon has at least three points, got 1"),
         ("0 0.1 0.1 3 0.2 0.3 0.3", "shares from 0 to 1 of the image, got 3"),
         ("0 0.1 0.1 x 0.2 0.3 0.3", "a coordinate must be a number, got 'x'"),
-        ("2 0.5 0.5 0.5 0.5", "class 2 is not listed; the names go from 0 to 1"),
+        (
+            "2 0.5 0.5 0.5 0.5",
+            r"class 2 is not listed; the names go from 0 to 1, so correct the line or add .* to .*data\.yaml",
+        ),
         ("dent 0.5 0.5 0.5 0.5", 'begins with the number of its class, got "dent"'),
         ("0 0.5 0.5 0 0.5", "a box needs a width and a height above 0"),
     ],

@@ -91,7 +91,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     """
     samples: list[Sample] = []
     unlabelled: list[Path] = []
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     excluded: dict[str, str] = {}
     origins: dict[Path, str] = {}
     finder = ImageFinder(base)
@@ -99,7 +99,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
         name = entry.image
         path = name if isinstance(name, Path) else finder.find(name, entry.where, entry.near)
         if path is None or not path.is_file():
-            missing.append(str(entry.image))
+            missing.setdefault(str(entry.image), entry.where)
             continue
         if path in origins:
             raise DataError(
@@ -326,7 +326,9 @@ def stated_size(height: Any, width: Any, where: str) -> ImageSize | None:
         return None
     size = number(height, where, "height"), number(width, where, "width")
     if not all(side >= 1 and side == int(side) for side in size):
-        raise DataError(f"{where}: height and width must be whole numbers above 0, got {height} x {width}")
+        raise DataError(
+            f"{where}: height and width must be whole numbers above 0, got {height} x {width}; correct them"
+        )
     return int(size[0]), int(size[1])
 
 

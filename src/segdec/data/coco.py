@@ -267,7 +267,10 @@ def _corners(values: Any, size: ImageSize | None, where: str) -> Any:
 def _list(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
     values = content.get(key) if isinstance(content, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise DataError(f'{path} has no list "{key}"; COCO has "images", "annotations", "categories"')
+        raise DataError(
+            f'{path} has no list "{key}"; COCO has "images", "annotations" and "categories", so'
+            " export it again"
+        )
     return values
 
 
@@ -304,4 +307,7 @@ def _named(items: Sequence[dict[str, Any]], place: int) -> str:
 def _need(values: dict[str, Any], keys: Sequence[str], where: str) -> None:
     for key in keys:
         if key not in values:
-            raise DataError(f'{where}: "{key}" is missing; it has {", ".join(values) or "nothing"}')
+            raise DataError(
+                f'{where}: "{key}" is missing; it has {", ".join(values) or "nothing"}; add "{key}" or export'
+                " the file again"
+            )
