@@ -12,7 +12,7 @@ from PIL import Image
 from pycocotools import mask as cocotools
 
 from segdec.config import DataConfig
-from segdec.data import open_dataset
+from segdec.data import check_files, open_dataset
 from segdec.data.coco import decode_counts
 from segdec.errors import DataError
 from segdec.imaging import decode_run_lengths, read_marks, read_mask
@@ -166,12 +166,40 @@ def test_an_impossible_annotation_is_named(tmp_path: Path, annotation: Any, word
     assert "\n" not in str(error.value)
 
 
+@pytest.mark.parametrize("sides", [{}, {"height": 8}, {"height": None, "width": None}])
+@pytest.mark.parametrize(
+    "annotation",
+    [
+        {"segmentation": [[1, 1, 50, 5, 5, 5]]},
+        {"bbox": [45, 5, 5, 1]},
+        {"attributes": {"scribble": [[1, 1], [50, 5]]}},
+        {"bbox": [45, 5, 5, 1], "category_id": 3},
+    ],
+)
+def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, sides: Any, annotation: Any) -> None:
+    images = [{"id": each, "file_name": f"{each}.png", **sides} for each in ("a", "b")]
+    inside = {"bbox": [1, 1, 2, 2]}
+    assert [each.label for each in read(tmp_path, [inside], images=images)] == [True, False]
+    with pytest.raises(DataError, match=r"c\.json, annotation 17: the point .* outside its image of 10 x 8"):
+        read(tmp_path, [inside, annotation], images=images)
+
+
+@pytest.mark.parametrize("content", [b"", b"no image"])
+def test_an_image_without_a_size_is_listed_when_it_is_checked(tmp_path: Path, content: bytes) -> None:
+    images = [{"id": each, "file_name": f"{each}.png"} for each in ("a", "b")]
+    path = write(tmp_path, [{"bbox": [45, 5, 5, 1]}], images=images)
+    (tmp_path / "a.png").write_bytes(content)
+    check = check_files(open_dataset(path, DataConfig(), one_class=True).samples)
+    assert list(check.unreadable) == ["a.png"]
+
+
 @pytest.mark.parametrize(
     ("images", "words"),
     [
         (["lost.png", "b.png"], r"c\.json names files that do not exist: lost\.png; correct"),
+        (["a.png", "x.png", "lost.png"], r"lost\.png, x\.png; correct .* \(the first: .*c\.json, image 2\)"),
         (["a.png", "a.png"], r"c\.json, image 1 is for the image a\.png, and so is .*image 0; keep one"),
-        ([None, "a.png"], '"file_name" is missing'),
+        ([None, "a.png"], r'c\.json, image 0: "file_name" is missing; it has id; add "file_name" or export'),
     ],
 )
 def test_impossible_images_are_named(tmp_path: Path, images: list[str | None], words: str) -> None:
@@ -190,13 +218,38 @@ def test_a_name_that_two_images_have(tmp_path: Path) -> None:
         open_dataset(path, DataConfig(), one_class=True)
 
 
+@pytest.mark.parametrize("number", [1, "1"])
+@pytest.mark.parametrize("name", ["good", "dent"])
+def test_two_categories_of_one_id_are_refused(tmp_path: Path, number: int | str, name: str) -> None:
+    pairs = [(number, "dent"), (5, "crack"), (number, name)]
+    words = rf"c\.json: categories 0 \(dent\) and 2 \({name}\) of .* the id {number!r}; give each an id"
+    with pytest.raises(DataError, match=words):
+        read(
+            tmp_path,
+            [{"bbox": [1, 1, 2, 2], "category_id": number}],
+            categories=[{"id": each, "name": kind} for each, kind in pairs],
+        )
+
+
+@pytest.mark.parametrize("key", ["image_id", "category_id"])
+def test_what_an_annotation_lacks_is_named(tmp_path: Path, key: str) -> None:
+    path = write(tmp_path, [{}])
+    path.write_text(path.read_text().replace(key, "other"))
+    words = rf'annotation 17: "{key}" is missing; it has .*other.*; add "{key}" or export the file again'
+    with pytest.raises(DataError, match=words):
+        open_dataset(path, DataConfig(), one_class=True)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
         ("{", "is no valid JSON"),
-        ("{}", 'has no list "images"'),
+        ("{}", 'has no list "images"; .* export it again'),
         ('{"images": [3], "annotations": [], "categories": []}', 'has no list "images"'),
-        ('{"images": [{"id": 1}, {"id": 1}], "annotations": [], "categories": []}', "only 1 different ids"),
+        (
+            '{"images": [{"id": 1}, {"id": 2}, {"id": 1}], "annotations": [], "categories": []}',
+            r'images 0 and 2 of the list "images" \(counted from 0\) both have the id 1; give each .* own',
+        ),
     ],
 )
 def test_what_is_no_coco(tmp_path: Path, text: str, words: str) -> None:

@@ -10,6 +10,7 @@ from segdec.config import DataConfig
 from segdec.data import open_dataset
 from segdec.errors import DataError
 from segdec.imaging import DEFECT, SCRIBBLED, read_marks
+from segdec.types import Dataset
 
 SIZE = (8, 10)
 
@@ -91,10 +92,31 @@ def test_impossible_shapes_are_named(tmp_path: Path, shape: str, words: str) -> 
 
 
 @pytest.mark.parametrize(
+    "shape",
+    [
+        '<polygon label="d" points="1,1;3,3;30,3"/>',
+        '<box label="d" xtl="1" ytl="1" xbr="30" ybr="3"/>',
+        '<polyline label="d" points="1,1;30,3"/>',
+        '<ellipse label="d" cx="30" cy="3" rx="1" ry="1"/>',
+    ],
+)
+def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, shape: str) -> None:
+    inside = '<box label="d" xtl="1" ytl="1" xbr="3" ybr="2"/>'
+    assert open_dataset(write(tmp_path, inside, 'name="a.png"'), DataConfig()).samples[0].label
+    with pytest.raises(
+        DataError, match=r'"a\.png", \w+ 2: the point \(30, \d\) lies outside its image of 10 x 8'
+    ):
+        open_dataset(write(tmp_path, inside + shape, 'name="a.png"'), DataConfig())
+
+
+@pytest.mark.parametrize(
     ("about", "words"),
     [
-        ('name="lost.png"', r"names files that do not exist: lost\.png"),
-        ('name="b.png"', r'image "b\.png" is for the image b\.png, and so is'),
+        ('name="lost.png"', r'names files that do not exist: lost\.png; .*, image "lost\.png" \(number 1\)'),
+        (
+            'name="b.png"',
+            r'image "b\.png" \(number 2\) is for the image b\.png, and so is .*, image "b\.png" \(number 1\)',
+        ),
         ("", "the image 0 has no name"),
         ('name="a.png" width="x" height="8"', "width must be a number, got 'x'"),
     ],
@@ -102,3 +124,34 @@ def test_impossible_shapes_are_named(tmp_path: Path, shape: str, words: str) -> 
 def test_impossible_images_are_named(tmp_path: Path, about: str, words: str) -> None:
     with pytest.raises(DataError, match=words):
         open_dataset(write(tmp_path, "", about), DataConfig())
+
+
+LABELS = (
+    "<meta>{}<labels><label><name>dent</name><attributes><attribute><name>depth</name></attribute></attributes>"
+    "</label><label><name> good </name></label></labels>{}</meta>"
+)
+
+
+@pytest.mark.parametrize("kind", ["task", "job", "project"])
+@pytest.mark.parametrize(
+    "inside",
+    [
+        '<tag label="{}"/>',
+        '<points label="{}" points="1.5,1.5"/>',
+        '<mask label="{}" rle="1, 5" left="7" top="5" width="3" height="2"/>',
+    ],
+)
+def test_labels_that_the_file_does_not_list_are_refused(tmp_path: Path, kind: str, inside: str) -> None:
+    def read(meta: str, label: str) -> Dataset:
+        path = write(tmp_path, inside.format(label)) / "annotations.xml"
+        path.write_text(path.read_text().replace("<version>", f"{meta}<version>"))
+        return open_dataset(path, DataConfig(), one_class=True)
+
+    meta = LABELS.format(f"<{kind}>", f"</{kind}>")
+    assert [each.label for each in read(meta, "dent")] == [True, False]
+    assert [each.label for each in read(meta, "good")] == [False, False]
+    assert [each.label for each in read("<meta><task><labels/></task></meta>", "x")] == [True, False]
+    for label in ("Dent", "depth", ""):
+        words = rf'image "a\.png", \w+ 1: the label "{label}" is not listed; the file lists dent, good, so'
+        with pytest.raises(DataError, match=words):
+            read(meta, label)

@@ -110,13 +110,40 @@ def test_impossible_shapes_are_named(tmp_path: Path, shape: Any, words: str) -> 
         first(tmp_path, shape)
 
 
+@pytest.mark.parametrize("folders", [False, True])
+@pytest.mark.parametrize("more", [{"imageHeight": None}, {"imageHeight": None, "imageWidth": None}])
+@pytest.mark.parametrize(
+    "shape",
+    [
+        mark("polygon", [1, 1], [3, 1], [30, 3]),
+        mark("rectangle", [1, 1], [30, 3]),
+        mark("circle", [30, 3], [31, 3]),
+        mark("line", [1, 1], [30, 3]),
+    ],
+)
+def test_a_size_that_is_not_stated_is_the_images(
+    tmp_path: Path, shape: Any, more: dict[str, Any], folders: bool
+) -> None:
+    folder = tmp_path / "defect" if folders else tmp_path
+    folder.mkdir(exist_ok=True)
+    write(folder, [mark("rectangle", [1, 1], [3, 3])], **more)
+    if folders:
+        (folder / "b.json").unlink()
+    assert open_dataset(tmp_path, DataConfig(), one_class=True).samples[0].label
+    write(folder, [shape], **more)
+    with pytest.raises(
+        DataError, match=r"a\.json, shape 1: the point \(30, \d\) lies outside its image of 10 x 8"
+    ):
+        open_dataset(tmp_path, DataConfig(), one_class=True)
+
+
 @pytest.mark.parametrize(
     ("more", "words"),
     [
-        ({"imagePath": "lost.png"}, r"names files that do not exist: lost\.png"),
+        ({"imagePath": "lost.png"}, r"names files that do not exist: lost\.png; .* \(the first: .*a\.json\)"),
         ({"imagePath": None}, '"imagePath" is missing'),
         ({"imagePath": "b.png"}, r"b\.json is for the image b\.png, and so is .*a\.json"),
-        ({"imageHeight": 2.5}, "height and width must be whole numbers"),
+        ({"imageHeight": 2.5}, "height and width must be whole numbers above 0, got 2.5 x 10; correct them"),
     ],
 )
 def test_impossible_files_are_named(tmp_path: Path, more: Any, words: str) -> None:

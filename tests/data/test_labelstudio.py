@@ -1,5 +1,6 @@
 """Label Studio's export, by hand; the brush against what Label Studio's own converter writes."""
 
+import base64
 import contextlib
 import json
 from pathlib import Path
@@ -22,6 +23,11 @@ SIZE = (4, 6)
 # rows 1 to 2, columns 2 to 4 of an image of 4 x 6, by mask2rle of label-studio-converter 0.0.59
 BRUSH = [0, 0, 0, 96, 57, 27, 254, 31, 0, 183, 255, 108, 2, 223, 254, 27, 0, 0]
 PAINTED = [[row, column] for row in (1, 2) for column in (2, 3, 4)]
+
+
+# 19 masks and 4 coloured brushes by label-studio-converter 0.0.59 (mask2rle, encode_rle), and what
+# @thi.ng/rle-pack 3.2.12 writes otherwise; labelstudio_brush.py beside it recorded them
+RECORDED = json.loads((Path(__file__).parent / "labelstudio_brush.json").read_text())
 
 
 def region(value: dict[str, Any], **more: Any) -> dict[str, Any]:
@@ -113,6 +119,11 @@ def test_areas_and_names_from_two_controls(tmp_path: Path) -> None:
     assert len(sample.mask.items) == 2  # type: ignore[union-attr]
 
 
+def test_an_area_with_several_types(tmp_path: Path) -> None:
+    area = region({"points": [[0, 0], [50, 0], [50, 25]], "polygonlabels": ["dent", "crack"]})
+    assert open_dataset(write(tmp_path, [area]), DataConfig()).samples[0].types == ("dent", "crack")
+
+
 @pytest.mark.parametrize(
     "image", ["/data/upload/3/0a1b2c3d-a.png", "/data/local-files/?d=x/a.png", "https://h.org/p/a.png?t=1"]
 )
@@ -142,6 +153,10 @@ def test_addresses_of_images(tmp_path: Path, image: str) -> None:
         (region({"rle": None}), "end too early|a list of numbers"),
         ({"id": "r1", "value": {"sequence": []}}, r"regions of this kind \(sequence\) are not read"),
         (region({"x": 1, "y": 1, "width": 0, "height": 5}), "a width and a height above 0"),
+        (
+            region({"points": [[0, 0], [50, 0], [50, 25]], "polygonlabels": ["dent", "good"]}),
+            r"task 5, result 'r1': it is called dent and good, .* keep one",
+        ),
     ],
 )
 def test_impossible_regions_are_named(tmp_path: Path, result: dict[str, Any], words: str) -> None:
@@ -162,6 +177,13 @@ def test_impossible_regions_are_named(tmp_path: Path, result: dict[str, Any], wo
 def test_impossible_tasks_are_named(tmp_path: Path, more: dict[str, Any], words: str) -> None:
     with pytest.raises(DataError, match=words):
         open_dataset(write(tmp_path, [], **more), DataConfig(), one_class=True)
+
+
+@pytest.mark.parametrize("brush", RECORDED, ids=lambda each: f"{each['package']}: {each['name']}")
+def test_what_their_encoders_write_is_decoded(brush: dict[str, Any]) -> None:
+    height, width = brush["size"]
+    painted = np.repeat(np.arange(len(brush["mask"])) % 2 == 1, brush["mask"]).reshape(height, width)
+    assert (decode_brush(list(base64.b64decode(brush["brush"])), (height, width), "x") == painted).all()
 
 
 @given(st.lists(st.integers(0, 255), max_size=40))

@@ -130,7 +130,10 @@ def test_a_table_as_json_lines(folder: Path) -> None:
             ["image,lable", "a.png,1"],
             'no column "label" .or a column "mask"..*did you mean "label" by "lable"',
         ),
-        (["image,label", "gone.png,1"], r"names files that do not exist: .*gone\.png"),
+        (
+            ["image,label", "gone.png,1"],
+            r"names files that do not exist: .*gone\.png; .* \(the first: .*line 2\)",
+        ),
         (["image,mask", "bad.png,gone.png"], r"names files that do not exist: .*gone\.png"),
         (["image,label", "bad.png,maybe"], 'line 2: label must be 0 .good. or 1 .defect., got "maybe"'),
         (

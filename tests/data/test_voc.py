@@ -61,20 +61,26 @@ def test_files_beside_their_images(tmp_path: Path) -> None:
 @pytest.mark.parametrize("size", ["", "<size><width>0</width><height>0</height><depth>0</depth></size>"])
 def test_a_size_that_is_not_stated_is_the_images(tmp_path: Path, size: str) -> None:
     assert check_files(open_dataset(write(tmp_path, BOX, size=size), DataConfig()).samples).unreadable == {}
-    write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size)
-    unreadable = check_files(open_dataset(tmp_path, DataConfig()).samples).unreadable
-    assert list(unreadable) == ["JPEGImages/a.png"]
-    assert "a.xml, object 1: the point (20, 1) lies outside" in unreadable["JPEGImages/a.png"]
+    with pytest.raises(
+        DataError,
+        match=r"a\.xml, object 1: the box from \(1, 2\) to \(20, 2\) lies outside its image of 10 x 8 ",
+    ):
+        open_dataset(write(tmp_path, BOX.replace("<xmax>2", "<xmax>20"), size=size), DataConfig())
 
 
 @pytest.mark.parametrize(
     ("objects", "filename", "words"),
     [
-        (BOX.replace("<xmax>2", "<xmax>20"), "a.png", r"a\.xml, object 1: the point \(20, 1\) lies outside"),
+        (
+            BOX.replace("<xmax>2", "<xmax>20"),
+            "a.png",
+            r"a\.xml, object 1: the box from \(1, 2\) to \(20, 2\) lies outside its image of 10 x 8 .* corr",
+        ),
         (BOX.replace("<xmax>2", "<xmax>0"), "a.png", "a box needs a width and a height above 0"),
+        (BOX.replace("<xmin>1", "<xmin>-1"), "a.png", r"the box from \(-1, 2\) to \(2, 2\) lies outside"),
         (BOX.replace("<xmax>2</xmax>", ""), "a.png", '"xmax" must be a number, got None'),
         (BOX.replace("dent", ""), "a.png", "object 1: it has no name"),
-        (BOX, "lost.png", r"names files that do not exist: lost\.png"),
+        (BOX, "lost.png", r"names files that do not exist: lost\.png; .* \(the first: .*lost\.xml\)"),
         (BOX, "", '"filename" is missing'),
         ("<object>", "a.png", "is no valid XML"),
     ],

@@ -41,6 +41,7 @@ def test_polygons_and_boxes(tmp_path: Path, line: str) -> None:
     ("names", "kind"),
     [
         ("path: .\nnames:\n  0: dent\n  1: scratch\n", "scratch"),
+        ("names:\n  '0': dent\n  '1': scratch\n", "scratch"),
         ("names:\n- dent\n- scratch\n", "scratch"),
         ("nc: 2\n", "class 1"),
     ],
@@ -72,13 +73,29 @@ def test_parts_as_folders(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        ("names:\n  0: dent\n  1: scratch\n  0: good\n", "lines 2 and 4 both name class 0"),
+        ("names: {0: dent, 0: good}\n", "lines 1 and 1 both name class 0"),
+        ("names: [dent]\nnc: 1\nnames: [good]\n", 'lines 1 and 3 both give "names"'),
+    ],
+)
+def test_names_that_are_given_twice_are_refused(tmp_path: Path, names: str, words: str) -> None:
+    with pytest.raises(DataError, match=rf"data\.yaml: {words}; keep one of them"):
+        open_dataset(write(tmp_path, "0 0.5 0.5 0.5 0.5", names), DataConfig())
+
+
+@pytest.mark.parametrize(
     ("line", "words"),
     [
         ("0 0.1 0.1 0.2 0.2 0.3", r"a\.txt, line 1: a polygon needs x and y of each corner, got 5 numbers"),
         ("0 0.1 0.1", "a polygon has at least three points, got 1"),
         ("0 0.1 0.1 3 0.2 0.3 0.3", "shares from 0 to 1 of the image, got 3"),
         ("0 0.1 0.1 x 0.2 0.3 0.3", "a coordinate must be a number, got 'x'"),
-        ("2 0.5 0.5 0.5 0.5", "class 2 is not listed; the names go from 0 to 1"),
+        (
+            "2 0.5 0.5 0.5 0.5",
+            r"class 2 is not listed; the names go from 0 to 1, so correct the line or add .* to .*data\.yaml",
+        ),
         ("dent 0.5 0.5 0.5 0.5", 'begins with the number of its class, got "dent"'),
         ("0 0.5 0.5 0 0.5", "a box needs a width and a height above 0"),
     ],

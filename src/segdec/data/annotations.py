@@ -15,7 +15,7 @@ from collections.abc import Iterable, Sequence, Set
 from pathlib import Path, PurePosixPath
 from typing import Any, NamedTuple, TypeVar
 
-from segdec.data.scan import finish, list_images, name_below, refuse_missing
+from segdec.data.scan import finish, known_size, list_images, name_below, refuse_missing
 from segdec.errors import DataError
 from segdec.imaging import check_inside
 from segdec.types import Dataset, ImageSize, Meaning, Part, Point, Polygon, Sample, Scribble, Shape, Shapes
@@ -86,11 +86,12 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
     Raises
     ------
     DataError
-        If an image is missing, has two entries, or is called good and marked as defective.
+        If an image is missing, has two entries, is called good and marked as defective, or a shape lies
+        outside it.
     """
     samples: list[Sample] = []
     unlabelled: list[Path] = []
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     excluded: dict[str, str] = {}
     origins: dict[Path, str] = {}
     finder = ImageFinder(base)
@@ -98,7 +99,7 @@ def to_dataset(root: Path, base: Path, layout: str, entries: Iterable[Entry]) ->
         name = entry.image
         path = name if isinstance(name, Path) else finder.find(name, entry.where, entry.near)
         if path is None or not path.is_file():
-            missing.append(str(entry.image))
+            missing.setdefault(str(entry.image), entry.where)
             continue
         if path in origins:
             raise DataError(
@@ -325,7 +326,9 @@ def stated_size(height: Any, width: Any, where: str) -> ImageSize | None:
         return None
     size = number(height, where, "height"), number(width, where, "width")
     if not all(side >= 1 and side == int(side) for side in size):
-        raise DataError(f"{where}: height and width must be whole numbers above 0, got {height} x {width}")
+        raise DataError(
+            f"{where}: height and width must be whole numbers above 0, got {height} x {width}; correct them"
+        )
     return int(size[0]), int(size[1])
 
 
@@ -349,8 +352,10 @@ def to_sample(base: Path, path: Path, entry: Entry) -> Sample | None:
     Raises
     ------
     DataError
-        If the image is called good and marked as defective.
+        If the image is called good and marked as defective, or a shape lies outside it.
     """
+    if entry.size is None:
+        _check_by_image(path, entry.shapes)
     defects = [item for item in entry.shapes if item.meaning == "defect"]
     meanings = {meaning_of(tag) for tag in entry.tags}
     if not entry.judged or "unknown" in meanings:
@@ -386,11 +391,19 @@ def _mask(entry: Entry, label: bool, marked: bool) -> Shapes | None:
     return Shapes(tuple(shapes), entry.size) if shapes else None
 
 
+def _check_by_image(path: Path, shapes: Sequence[Shape]) -> None:
+    drawn = [(item.form, item.origin) for item in shapes if isinstance(item.form, Polygon | Scribble)]
+    size = known_size(path) if drawn else None
+    if size is not None:
+        for form, where in drawn:
+            check_inside(form, size, where)
+
+
 def _plain(name: str) -> str:
     return " ".join(name.lower().replace("_", " ").replace("-", " ").split())
 
 
 def _checked(form: Form, size: ImageSize | None, where: str) -> Form:
-    if size is not None:  # otherwise the image itself tells, when the shape is drawn
+    if size is not None:  # otherwise the image itself tells, once it is found
         check_inside(form, size, where)
     return form

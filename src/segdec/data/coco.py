@@ -175,14 +175,13 @@ def _entries(path: Path, part: Part | None) -> Iterator[Entry]:
     images, annotations, categories = (
         _list(path, content, key) for key in ("images", "annotations", "categories")
     )
-    names = {}
     for place, category in enumerate(categories):
         _need(category, ("name",), f"{path}, category {place}")
-        names[_id(category, "id", f"{path}, category {place}")] = str(category["name"])
+    _refuse_shared_ids(path, "category", "categories", categories)
+    _refuse_shared_ids(path, "image", "images", images)
+    names = {category["id"]: str(category["name"]) for category in categories}
+    ids = {image["id"] for image in images}
     of_image: dict[Any, list[dict[str, Any]]] = defaultdict(list)
-    ids = {_id(image, "id", f"{path}, image {place}") for place, image in enumerate(images)}
-    if len(ids) < len(images):
-        raise DataError(f"{path}: {len(images)} images have only {len(ids)} different ids; number them anew")
     for annotation in annotations:
         where = _where(path, annotation)
         if _id(annotation, "image_id", where) not in ids:
@@ -268,7 +267,10 @@ def _corners(values: Any, size: ImageSize | None, where: str) -> Any:
 def _list(path: Path, content: Any, key: str) -> list[dict[str, Any]]:
     values = content.get(key) if isinstance(content, dict) else None
     if not isinstance(values, list) or not all(isinstance(value, dict) for value in values):
-        raise DataError(f'{path} has no list "{key}"; COCO has "images", "annotations", "categories"')
+        raise DataError(
+            f'{path} has no list "{key}"; COCO has "images", "annotations" and "categories", so'
+            " export it again"
+        )
     return values
 
 
@@ -284,7 +286,28 @@ def _id(values: dict[str, Any], key: str, where: str) -> int | str:
     return found
 
 
+def _refuse_shared_ids(path: Path, one: str, many: str, items: Sequence[dict[str, Any]]) -> None:
+    """Refuse two items of a list with the same id, of which only one would count."""
+    places: dict[int | str, int] = {}
+    for place, item in enumerate(items):
+        other = places.setdefault(_id(item, "id", f"{path}, {one} {place}"), place)
+        if other != place:
+            raise DataError(
+                f"{path}: {many} {_named(items, other)} and {_named(items, place)} of the list"
+                f' "{many}" (counted from 0) both have the id {item["id"]!r}; give each an id of its own,'
+                " also where annotations name it, or remove one of them"
+            )
+
+
+def _named(items: Sequence[dict[str, Any]], place: int) -> str:
+    name = items[place].get("name", items[place].get("file_name"))
+    return f"{place}" if name is None else f"{place} ({name})"
+
+
 def _need(values: dict[str, Any], keys: Sequence[str], where: str) -> None:
     for key in keys:
         if key not in values:
-            raise DataError(f'{where}: "{key}" is missing; it has {", ".join(values) or "nothing"}')
+            raise DataError(
+                f'{where}: "{key}" is missing; it has {", ".join(values) or "nothing"}; add "{key}" or export'
+                " the file again"
+            )

@@ -57,7 +57,8 @@ def read_cvat(root: Path, config: DataConfig) -> Dataset:
     Raises
     ------
     DataError
-        If the file is no such XML, an image is missing, or a shape is impossible.
+        If the file is no such XML, an image is missing, a label is not among those that the file lists, or a
+        shape is impossible.
     """
     del config
     path = _file(root)
@@ -85,7 +86,9 @@ def _file(root: Path) -> Path:
 
 
 def _entries(path: Path) -> Iterator[Entry]:
-    for image in read_xml(path).iter("image"):
+    content = read_xml(path)
+    listed = [(name.text or "").strip() for name in content.iterfind("meta//labels/label/name")]
+    for position, image in enumerate(content.iter("image"), 1):
         name = image.get("name")
         where = f'{path}, image "{name}"'
         if not name:
@@ -97,12 +100,17 @@ def _entries(path: Path) -> Iterator[Entry]:
             label = item.get("label")
             if label is None:
                 raise DataError(f"{at}: it has no label; give it one or remove it")
+            if listed and label.strip() not in listed:
+                raise DataError(
+                    f'{at}: the label "{label}" is not listed; the file lists {", ".join(listed)}, so'
+                    " correct it or list it in <labels>"
+                )
             if item.tag in _NOT_SHAPES:
                 tags.append(label)
             else:
                 shapes.append(shape(_form(item, size, at), label, at))
         part = PART_NAMES.get((image.get("subset") or "").lower())
-        yield Entry(name, where, shapes, size, tags, part)
+        yield Entry(name, f"{where} (number {position})", shapes, size, tags, part)
 
 
 def _form(item: ElementTree.Element, size: ImageSize | None, where: str) -> Polygon | Scribble | RunLengths:

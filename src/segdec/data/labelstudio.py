@@ -171,7 +171,12 @@ def _entry(path: Path, task: dict[str, Any], annotation: dict[str, Any] | None, 
                     " not known; export it again"
                 )
             form = _form(value, size, at)
-            shapes += [shape(form, name, at) for name in _names(value) or ["defect"]]
+            drawn = [shape(form, name, at) for name in _names(value) or ["defect"]]
+            if len({each.meaning for each in drawn}) > 1:
+                raise DataError(
+                    f"{at}: it is called {' and '.join(_names(value))}, which contradict each other; keep one"
+                )
+            shapes += drawn
     return Entry(image, where, shapes, size, tags, judged=annotation is not None)
 
 

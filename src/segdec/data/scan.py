@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from itertools import pairwise
@@ -12,7 +12,7 @@ from typing import TypeVar
 
 from segdec.errors import DataError, ImageError
 from segdec.imaging import IMAGE_SUFFIXES, read_image_size, read_mask
-from segdec.types import Dataset, Sample
+from segdec.types import Dataset, ImageSize, Sample
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -53,6 +53,17 @@ def name_below(root: Path, path: Path) -> str:
     'kos01/Part0.jpg'
     """
     return path.relative_to(root).as_posix()
+
+
+def known_size(image: Path) -> ImageSize | None:
+    """Return the (height, width) in an image file's header, None if it cannot be read.
+
+    Whoever decodes all files says why it cannot.
+    """
+    try:
+        return read_image_size(image)
+    except ImageError:
+        return None
 
 
 def read_head(path: Path, most: int) -> bytes:
@@ -127,7 +138,7 @@ def label_by_mask(samples: Iterable[Sample], *, strict: bool) -> tuple[list[Samp
     return labelled, {sample.name: reason for sample, reason in looks if reason}
 
 
-def refuse_missing(annotation: Path, missing: Iterable[str]) -> None:
+def refuse_missing(annotation: Path, missing: Mapping[str, str]) -> None:
     """Raise an error if files that a table or an annotation names do not exist.
 
     Parameters
@@ -135,19 +146,20 @@ def refuse_missing(annotation: Path, missing: Iterable[str]) -> None:
     annotation
         What names them.
     missing
-        Their names.
+        Their names -> file and place that name them, "" if that is not known.
 
     Raises
     ------
     DataError
-        With up to three of the names.
+        With up to three of the names, and the place of the first.
     """
     names = sorted(missing)
     if names:
         more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        place = f" (the first: {missing[names[0]]})" if missing[names[0]] else ""
         raise DataError(
             f"{annotation} names files that do not exist: {', '.join(names[:3])}{more}; correct their paths"
-            " or add them"
+            f"{place} or add them"
         )
 
 

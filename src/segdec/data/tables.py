@@ -96,7 +96,7 @@ def read_severstal(root: Path, config: DataConfig) -> Dataset:
         mask = RunLengths(rows, f"{table.name}, {path.name}") if rows else None
         types = tuple(f"class {each}" for each in sorted(types_of[path.name]))
         samples.append(Sample(name, path, bool(rows), mask, group=name, types=types))
-    refuse_missing(table, rows_of)
+    refuse_missing(table, dict.fromkeys(rows_of, ""))
     return finish(root, "severstal", samples, {})
 
 
@@ -128,7 +128,7 @@ def read_table(root: Path, config: DataConfig) -> Dataset:
     """
     by_label: list[Sample] = []
     by_mask: list[Sample] = []
-    missing: list[str] = []
+    missing: dict[str, str] = {}
     for line, row in _read_table(root):
         where = f"{root}, line {line}"
         _require(root, row, ("image",))
@@ -136,7 +136,7 @@ def read_table(root: Path, config: DataConfig) -> Dataset:
             _require(root, row, ("label",), ' (or a column "mask")')
         sample = _to_sample(root, row, where)
         files = [sample.image, *([sample.mask] if isinstance(sample.mask, Path) else [])]
-        missing += [str(path) for path in files if not path.is_file()]
+        missing |= {str(path): where for path in files if not path.is_file()}
         (by_label if row.get("label") else by_mask).append(sample)
     refuse_missing(root, missing)
     labelled, unreadable = label_by_mask(by_mask, strict=config.strict)

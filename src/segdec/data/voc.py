@@ -7,11 +7,12 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from segdec.config import DataConfig
-from segdec.data.annotations import Entry, box, number, shape, stated_size, to_dataset
+from segdec.data.annotations import Entry, ImageFinder, box, number, shape, stated_size, to_dataset
 from segdec.data.cvat import read_xml
-from segdec.data.scan import read_head
-from segdec.errors import DataError
-from segdec.types import Dataset, Part
+from segdec.data.scan import known_size, read_head
+from segdec.errors import DataError, ImageError
+from segdec.imaging import check_inside
+from segdec.types import Dataset, ImageSize, Part, Polygon
 
 _SETS: dict[str, Part] = {"train": "train", "val": "val", "test": "test"}
 
@@ -53,7 +54,7 @@ def _files(root: Path) -> list[Path]:
 
 
 def _entries(root: Path) -> Iterator[Entry]:
-    parts = _read_sets(root)
+    parts, finder = _read_sets(root), ImageFinder(root)
     for path in _files(root):
         content = read_xml(path)
         name = content.findtext("filename")
@@ -62,20 +63,33 @@ def _entries(root: Path) -> Iterator[Entry]:
         height, width = (content.findtext(f"size/{side}") for side in ("height", "width"))
         # 0 x 0 is what many tools write when they do not know
         size = None if height == width == "0" else stated_size(height, width, str(path))
+        image = finder.find(name, str(path), root / "JPEGImages")
+        if size is None and image is not None:
+            size = known_size(image)
         shapes = []
         for place, item in enumerate(content.iter("object"), 1):
             where, label = f"{path}, object {place}", item.findtext("name")
             if not label:
                 raise DataError(f"{where}: it has no name; give it one or remove it")
-            left, top, right, bottom = (_edge(item, key, where) for key in ("xmin", "ymin", "xmax", "ymax"))
-            # edges are numbers of pixels, from 1, and both belong to the box
-            shapes.append(shape(box(left - 1, top - 1, right, bottom, size, where), label, where))
-        part = parts.get(Path(name).stem)
-        yield Entry(name, str(path), shapes, size, part=part, near=root / "JPEGImages")
+            shapes.append(shape(_box(item, size, where), label, where))
+        yield Entry(image or name, str(path), shapes, size, part=parts.get(Path(name).stem))
 
 
-def _edge(item: ElementTree.Element, key: str, where: str) -> float:
-    return number(item.findtext(f"bndbox/{key}"), where, f'"{key}"')
+def _box(item: ElementTree.Element, size: ImageSize | None, where: str) -> Polygon:
+    left, top, right, bottom = (
+        number(item.findtext(f"bndbox/{key}"), where, f'"{key}"') for key in ("xmin", "ymin", "xmax", "ymax")
+    )
+    # edges are numbers of pixels, from 1, and both belong to the box
+    form = box(left - 1, top - 1, right, bottom, None, where)
+    if size is not None:
+        try:
+            check_inside(form, size, where)
+        except ImageError as error:  # which counts from 0
+            raise ImageError(
+                f"{where}: the box from ({left:g}, {top:g}) to ({right:g}, {bottom:g}) lies outside its image"
+                f" of {size[1]} x {size[0]} pixels (width x height); correct or remove it"
+            ) from error
+    return form
 
 
 def _read_sets(root: Path) -> dict[str, Part]:

@@ -59,7 +59,7 @@ def _bases(root: Path) -> list[tuple[Part | None, Path, Path]]:
 
 
 def _entries(root: Path, strict: bool) -> Iterator[Entry]:
-    names = _read_names(root)
+    names, listed = _read_names(root)
     owners: dict[Path, Path] = {}
     work: list[tuple[Path, Path, Part | None]] = []
     files: set[Path] = set()
@@ -88,7 +88,9 @@ def _entries(root: Path, strict: bool) -> Iterator[Entry]:
         for line, text in enumerate(_read_text(path).splitlines(), 1):
             where = f"{path}, line {line}"
             if words := text.split():
-                shapes.append(shape(_form(words[1:], size, where), _name(words[0], names, where), where))
+                shapes.append(
+                    shape(_form(words[1:], size, where), _name(words[0], names, listed, where), where)
+                )
         yield Entry(image, str(path), shapes, size, part=part)
 
 
@@ -120,27 +122,29 @@ def _form(words: list[str], size: ImageSize, where: str) -> Polygon:
     return polygon(points, size, where)
 
 
-def _name(word: str, names: dict[int, str], where: str) -> str:
+def _name(word: str, names: dict[int, str], listed: Path, where: str) -> str:
     if not word.isdecimal():
         raise DataError(f'{where}: a line begins with the number of its class, got "{word}"; correct it')
     if names and int(word) not in names:
         raise DataError(
-            f"{where}: class {word} is not listed; the names go from {min(names)} to {max(names)}"
+            f"{where}: class {word} is not listed; the names go from {min(names)} to {max(names)}, so correct"
+            f" the line or add the class to {listed}"
         )
     return names.get(int(word), f"class {word}")
 
 
-def _read_names(root: Path) -> dict[int, str]:
+def _read_names(root: Path) -> tuple[dict[int, str], Path]:
+    """Return the names of the classes, none if there is no list of them, and the file that lists them."""
     for path in sorted([*root.glob("*.yaml"), *root.glob("*.yml")]):
         names = _parse_yaml(path).get("names")
         if isinstance(names, list):
-            return {place: str(name) for place, name in enumerate(names)}
-        if isinstance(names, dict) and all(isinstance(place, int) for place in names):
-            return {place: str(name) for place, name in names.items()}
+            return {place: str(name) for place, name in enumerate(names)}, path
+        if isinstance(names, dict) and all(str(place).isdecimal() for place in names):
+            return {int(place): str(name) for place, name in names.items()}, path
     for path in (root / "classes.txt", root / "labels" / "classes.txt"):
         if path.is_file():
-            return dict(enumerate(_read_text(path).splitlines()))
-    return {}
+            return dict(enumerate(_read_text(path).splitlines())), path
+    return {}, root
 
 
 def _parse_yaml(path: Path) -> dict[str, Any]:
@@ -151,10 +155,26 @@ def _parse_yaml(path: Path) -> dict[str, Any]:
             f"{path} needs the package PyYAML; install it with: pip install 'segdec[train]'"
         ) from error
     try:
-        content = yaml.safe_load(_read_text(path))
+        text = _read_text(path)
+        _refuse_repeated(path, yaml.compose(text, yaml.SafeLoader))
+        content = yaml.safe_load(text)
     except yaml.YAMLError as error:
         raise DataError(f"{path} is no valid YAML: {' '.join(str(error).split())}; correct it") from error
     return content if isinstance(content, dict) else {}
+
+
+def _refuse_repeated(path: Path, node: Any, says: str = 'give "{}"') -> None:
+    """Refuse a key of the file, or of its names, that is there twice: YAML lets the last one count."""
+    lines: dict[str, int] = {}
+    for key, value in node.value if getattr(node, "id", "") == "mapping" else ():
+        word, line = str(key.value), key.start_mark.line + 1
+        if word in lines:
+            raise DataError(
+                f"{path}: lines {lines[word]} and {line} both {says.format(word)}; keep one of them"
+            )
+        lines[word] = line
+        if word == "names":
+            _refuse_repeated(path, value, "name class {}")
 
 
 def _read_text(path: Path) -> str:
