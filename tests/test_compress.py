@@ -155,6 +155,7 @@ def test_a_student_takes_its_teachers_settings(teacher: Run) -> None:
     assert config.loss == teacher.config.loss
     assert config.data == teacher.config.data
     assert config.train.learning_rate == teacher.config.train.learning_rate
+    assert (teacher.config.train.context, config.train.context) == ("direct", "auto"), "measured anew"
 
 
 def test_the_answers_are_the_teachers_logits_softened(teacher: Run, tmp_path: Path) -> None:

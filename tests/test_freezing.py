@@ -66,7 +66,7 @@ def test_measuring_a_single_image_and_freezing_changes_nothing_for_it(trained: R
     """With one image its own statistics are the means, so both networks are the same function of it."""
     config = trained.config
     weights = {name: torch.tensor(value) for name, value in read_model(trained.model)[1].items()}
-    network = open_network(config.network, weights, config.train.context)
+    network = open_network(config.network, weights)
     sample = trained.split.train[0]
     statistics = frozen_statistics(network, [sample], config, lambda *_: None)
     frozen = SegDecNet(config.network.model_copy(update={"norm": "frozen"}))
@@ -92,6 +92,15 @@ def test_freeze_norm_makes_an_ordinary_run(trained: Run, tmp_path: Path) -> None
     assert [sample.name for sample in run.split.train] == [sample.name for sample in trained.split.train]
     assert 0 <= Predictor(run.model).predict(run.split.test[0].image).score <= 1
     assert before == {path: path.read_bytes() for path in trained.folder.rglob("*") if path.is_file()}
+
+
+def test_the_form_of_the_context_convolution_is_measured_anew_unless_it_is_given(
+    trained: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert trained.config.train.context == "direct"
+    monkeypatch.setattr("segdec.freezing.train", lambda data, config, *_, **__: config.train.context)
+    assert freeze_norm(trained.folder, tmp_path) == "auto"
+    assert freeze_norm(trained.folder, tmp_path, settings=("train.context=spectral",)) == "spectral"
 
 
 def test_a_frozen_network_answers_a_part_as_it_answers_the_whole() -> None:

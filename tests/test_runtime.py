@@ -126,7 +126,7 @@ def test_fp32_is_computed_in_fp32_on_a_gpu_too(monkeypatch, tmp_path, opened):
     if opened == "learner":
         runtime.make_accelerator("fp32", 1)
     elif opened == "network":
-        open_network(small, {name: torch.tensor(value) for name, value in weights.items()}, "direct")
+        open_network(small, {name: torch.tensor(value) for name, value in weights.items()})
     else:
         TorchBackend(card, weights)
     assert torch.backends.cudnn.allow_tf32 is False

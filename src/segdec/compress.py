@@ -164,7 +164,8 @@ def student_config(
     """
     tree = teacher.config.model_dump(mode="json", exclude_none=True)
     tree["network"] |= candidate.network | {"norm": "image"}
-    tree["train"].pop("start_from", None)
+    for key in ("start_from", "context"):  # the form was measured for the teacher's network
+        tree["train"].pop(key, None)
     tree["train"]["teacher"] = str(teacher.folder.resolve())
     tree["train"]["epochs"] = epochs or _MORE_EPOCHS * teacher.config.train.epochs
     tree["data"].pop("unlabelled", None)

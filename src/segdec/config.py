@@ -196,7 +196,7 @@ class TrainConfig(_Frozen):
     precision: Literal["auto", "fp32", "bf16", "fp16"] = "auto"
     """auto takes bf16 where the machine computes it in hardware, otherwise fp32."""
     context: Literal["auto", "direct", "spectral"] = "auto"
-    """How the context convolution is computed; the weights are the same."""
+    """How training computes the context convolution; auto measures, and notes the faster form here."""
     compile: bool = False
     """True compiles the network with torch.compile (needs a C++ compiler on a CPU)."""
     tensorboard: bool = False

@@ -70,6 +70,7 @@ def freeze_norm(
         *(taught if opened.config.data.tile is None else ()),  # a teacher answers for whole images
         f"train.epochs={epochs}",
         f"train.learning_rate={rate}",
+        "train.context=auto",  # this machine may be another one
         *settings,
     )
     config = load_config(settings=given, base=opened.config.model_dump(mode="json", exclude_none=True))

@@ -190,14 +190,18 @@ def choose_precision(wish: Literal["auto", "fp32", "bf16", "fp16"]) -> Precision
 def choose_context(
     wish: Literal["auto", "direct", "spectral"], network: NetworkConfig, precision: Precision
 ) -> Literal["direct", "spectral"]:
-    """Decide how the context convolution is computed.
+    """Decide by a rule how the context convolution is computed.
+
+    That is for predictions, which measure nothing: it would take longer than the first decision may. A
+    training that is left to choose measures (`segdec.context.measure_context`), unless it is divided among
+    processes.
 
     Parameters
     ----------
     wish
-        "auto" takes the spectral form on a CPU, which takes a tenth of the direct one's time in fp32 (see
-        docs/performance.md, "Where the time goes"), unless the CPU has matrix tiles for the precision asked
-        for: these are made for the direct form's products. There the two were not compared.
+        "auto" takes the spectral form on a CPU: with AVX-512 the layer alone took a sixth to a third of the
+        direct form's time (one thread, 64 x 64 to 512 x 512, fp32 and bf16). It takes the direct form where
+        the CPU has matrix tiles for the precision asked for, which are made for its products, and on a GPU.
     network
         Small windows gain nothing from the spectral form, and only the full context has one.
     precision

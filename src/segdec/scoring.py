@@ -125,7 +125,7 @@ def has_flat_maps(model: Path) -> bool:
 
 def _open(weights: dict[str, Tensor], config: Config) -> SegDecNet:
     """Return a network for scoring, without what training wraps around one."""
-    return open_network(config.network, weights, config.train.context)
+    return open_network(config.network, weights)
 
 
 def _best_threshold(labels: NDArray[np.bool_], scores: NDArray[np.floating]) -> float | None:

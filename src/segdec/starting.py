@@ -50,7 +50,7 @@ def starting_weights(
     weights = {name: torch.tensor(array) for name, array in arrays.items()}
     if config.network.norm == card.network.norm:
         return weights
-    network = open_network(card.network, weights, config.train.context)
+    network = open_network(card.network, weights)
     return weights | frozen_statistics(network, samples, config, watch)
 
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import torch
 from torch import Tensor
 
+from segdec.context import measure_context
 from segdec.losses import decision_loss, segmentation_loss
 from segdec.network import SegDecNet, build_network, to_channels_last
 from segdec.runtime import choose_context, choose_precision, make_accelerator
@@ -63,7 +64,8 @@ def make_learner(config: Config) -> Learner:
     Parameters
     ----------
     config
-        Its ``network`` and ``train`` decide.
+        Its ``network`` and ``train`` decide, and ``data.image_size`` where ``train.context`` is "auto": then
+        both forms of the context convolution are timed first.
 
     Returns
     -------
@@ -76,8 +78,11 @@ def make_learner(config: Config) -> Learner:
     """
     train = config.train
     precision = choose_precision(train.precision)
-    context = choose_context(train.context, config.network, precision)
     accelerator = make_accelerator(precision, train.accumulate)
+    if train.context == "auto" and accelerator.num_processes == 1:
+        context = measure_context(config, accelerator)
+    else:  # several processes take one form by a rule: each would measure while the others keep it waiting
+        context = choose_context(train.context, config.network, precision)
     network = build_network(
         config.network,
         train.seed,

@@ -76,7 +76,7 @@ def ask_teacher(run: Run, watch: Callable[[int, int], None]) -> Run:
     card, arrays = read_model(Path(run.config.train.teacher))
     _refuse_other_input(card, run.config)
     weights = {name: torch.tensor(array) for name, array in arrays.items()}
-    network = open_network(card.network, weights, run.config.train.context)
+    network = open_network(card.network, weights)
     judging = _hash_test_part(run, Path(run.config.train.teacher))
     others, hashes, left_out = _other_images(run, judging, watch)
     maps, logits = _answer(network, (*run.split.train, *others), run.config, watch)

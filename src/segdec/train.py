@@ -118,6 +118,7 @@ def train(
     tell = watch if watch is not None and is_main_process() else _ignore
     run = _open(data, config, out, resume, settings, tell)
     loop = _set_up(run)
+    run = loop.run
     state = _restore(loop, tell) if resume else _beginning(loop, tell)
     if not resume and is_main_process():
         write_run(run, plan)  # only now: all that can be refused was accepted
@@ -306,6 +307,9 @@ def _set_up(run: Run) -> _Loop:
         learner.accelerator.num_processes,
         config.accumulate,
     )
+    # a form that was measured is the run's from now on: it stands in config.toml, where --resume finds it
+    config = config.model_copy(update={"context": learner.context})
+    run = replace(run, config=run.config.model_copy(update={"train": config}))
     every = 1 if learner.accelerator.device.type == "cpu" else 20  # reading is free on a CPU
     loader = training_loader(samples, run.config, sampler, run.answers)
     return _Loop(run, samples, learner, sampler, loader, _Meter(every))

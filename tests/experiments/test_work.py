@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from segdec import runtime
 from segdec.data.synthetic import write_dagm_like
 from segdec.experiments import find_table, plan
 from segdec.experiments.claims import claim
@@ -131,6 +132,27 @@ def test_a_training_that_is_told_to_stop_leaves_its_run_to_others(tmp_path, data
     work([job], lambda _: None)
     assert [line["epoch"] for line in lines_of(job.folder / "log.jsonl")] == [0, 1, 2]
     assert len(lines_of(job.folder / "sessions.jsonl")) == 2
+
+
+def test_a_run_keeps_the_form_of_its_context_convolution_until_it_goes_on_elsewhere(
+    tmp_path, data, monkeypatch
+):
+    (job,) = jobs_in(tmp_path, data, "class1")
+    given = []
+
+    def stop(*_, settings, **__):
+        given.append(settings)
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work([job], lambda _: None, lambda _, now: now.epoch == 1 and stop(settings=()))
+    monkeypatch.setattr("segdec.experiments.work.train", stop)
+    for machine in (runtime.machine(), {"cpu": "another"}):
+        monkeypatch.setattr("segdec.experiments.work.machine", lambda machine=machine: machine)
+        with pytest.raises(KeyboardInterrupt):
+            work([job], lambda _: None)
+    _, here, elsewhere = given
+    assert set(elsewhere) - set(here) == {'train.context="auto"'}
 
 
 def test_who_waits_for_another_can_be_stopped(tmp_path, data):

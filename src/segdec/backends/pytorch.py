@@ -100,9 +100,7 @@ class TorchBackend:
         return probabilities(dec_logits)[:, 0], probabilities(seg_logits)[:, 0].astype(np.float32)
 
 
-def open_network(
-    config: NetworkConfig, weights: Mapping[str, torch.Tensor], context: Literal["auto", "direct", "spectral"]
-) -> SegDecNet:
+def open_network(config: NetworkConfig, weights: Mapping[str, torch.Tensor]) -> SegDecNet:
     """Return a network of its own in evaluation mode, in fp32, on the device of this machine.
 
     Parameters
@@ -111,13 +109,11 @@ def open_network(
         Sizes.
     weights
         Its state.
-    context
-        How the context convolution is computed.
     """
     from segdec.network import SegDecNet, to_channels_last
 
     keep_fp32_exact()
-    network = SegDecNet(config, context=choose_context(context, config, "fp32"))
+    network = SegDecNet(config, context=choose_context("auto", config, "fp32"))
     network.load_state_dict(weights)
     to_channels_last(network)
     return network.to(device_type()).eval()

@@ -229,7 +229,17 @@ def _how(job: Job) -> tuple[str, ...]:
     """Return the settings that a resumed run takes from this machine rather than from its beginning."""
     tree = job.config.model_dump(mode="json")
     pairs = [(key, tree[key.partition(".")[0]][key.partition(".")[2]]) for key in MACHINE_SETTINGS]
+    if _began_here(job.folder):  # where what "auto" chose was measured, it stays
+        pairs = [pair for pair in pairs if pair != ("train.context", "auto")]
     return tuple(f"{key}={json.dumps(value)}" for key, value in pairs)
+
+
+def _began_here(folder: Path) -> bool:
+    try:
+        first, *_ = (folder / SESSIONS).read_text(encoding="utf-8").splitlines()
+        return bool(json.loads(first)["machine"] == machine())
+    except (OSError, KeyError, TypeError, ValueError) as error:
+        raise damaged(folder, error) from error
 
 
 def _note_session(job: Job) -> None:
