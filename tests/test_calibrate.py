@@ -25,11 +25,11 @@ from segdec.judged import samples_to_judge
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import CARD, IMAGES, dump_hashes, read_hashes, read_model, write_model
 from segdec.network import build_network
-from segdec.operating_point import Wish
 from segdec.predict import Predictor
 from segdec.report import write_report
 from segdec.results import to_json
 from segdec.types import Sample
+from segdec.wish import Wish
 
 ITEMS, VIEWS = 40, 2
 SIZE = (64, 64)

@@ -31,91 +31,19 @@ arXiv:2110.01052.
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from segdec.errors import ConfigError, DataError, UnsupportedError
+from segdec.errors import DataError, UnsupportedError
 from segdec.intervals import cases_needed, largest_count, percent, round_up, upper_bound
 from segdec.items import Items
 from segdec.score_axis import between, score_text
-
-Rates = TypeVar("Rates", float, NDArray[np.float64])
+from segdec.wish import Wish
 
 _ROUNDING = 1e-12  # a budget that is met to the last digit counts as met
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the factory asks of a threshold: bounds, or the lowest cost.
-
-    Attributes
-    ----------
-    max_escape
-        Largest share of the defective items that may pass, in (0, 1).
-    max_overkill
-        Largest share of the good items that may be rejected, in (0, 1).
-    confidence
-        How sure a bound is to hold, in (0, 1).
-    cost_escape, cost_overkill
-        Cost of one escape and of one overkill, in any currency, above 0.
-    defect_rate
-        Share of defective items in production, in (0, 1). Without it, review shares are those of the
-        calibration data, which often hold more defects.
-    review_budget
-        Largest share of all items that may go to a person, in [0, 1].
-
-    Raises
-    ------
-    ConfigError
-        If a value cannot be, or it is not clear what is wished.
-    """
-
-    max_escape: float | None = None
-    max_overkill: float | None = None
-    confidence: float = 0.95
-    cost_escape: float | None = None
-    cost_overkill: float | None = None
-    defect_rate: float | None = None
-    review_budget: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_escape", "max_overkill", "confidence", "defect_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:  # NaN fails too
-                raise ConfigError(f"{name} must lie between 0 and 1, both excluded, got {value}")
-        if self.review_budget is not None and not 0 <= self.review_budget <= 1:
-            raise ConfigError(f"review_budget must lie between 0 and 1, got {self.review_budget}")
-        for name in ("cost_escape", "cost_overkill"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be a number above 0, got {value}")
-        bounds = self.max_escape is not None or self.max_overkill is not None
-        costs = [self.cost_escape, self.cost_overkill]
-        if costs == [None, None] and bounds:
-            return
-        if bounds or None in [*costs, self.defect_rate]:
-            raise ConfigError(
-                "a wish is max_escape, max_overkill or both, or the three of cost_escape, cost_overkill and"
-                f" defect_rate; got {', '.join(self.given()) or 'none of them'}"
-            )
-
-    def expected_cost(self, escape: Rates, overkill: Rates) -> Rates | None:
-        """Return the expected cost of an item at these rates, None where costs are not given."""
-        if self.cost_escape is None or self.cost_overkill is None or self.defect_rate is None:
-            return None
-        return (
-            self.defect_rate * self.cost_escape * escape
-            + (1 - self.defect_rate) * self.cost_overkill * overkill
-        )
-
-    def given(self) -> dict[str, float]:
-        """Return what is wished, by name, without the confidence."""
-        names = ("max_escape", "max_overkill", "cost_escape", "cost_overkill", "defect_rate", "review_budget")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True, slots=True)
