@@ -82,3 +82,19 @@ class Wish:
         """Return what is wished, by name, without the confidence."""
         names = ("max_escape", "max_overkill", "cost_escape", "cost_overkill", "defect_rate", "review_budget")
         return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+
+
+def option(name: str) -> str:
+    """Write a part of a wish as the command line does.
+
+    Parameters
+    ----------
+    name
+        Of an attribute of `Wish`.
+
+    Examples
+    --------
+    >>> option("max_escape")
+    '--max-escape'
+    """
+    return "--" + name.replace("_", "-")
