@@ -319,7 +319,10 @@ def test_the_command(
     assert (code, said.strip().count("\n")) == (4, 0)
     assert "what can be had now is --max-escape 0.14 --max-overkill 0.3 --review-budget 0.9, with the" in said
     code, said = do("calibrate", model, data, "--max-escape", 1.5)
-    assert (code, said.strip()) == (3, "Error: max_escape must lie between 0 and 1, both excluded, got 1.5")
+    assert (code, said.strip()) == (
+        3,
+        "Error: --max-escape must lie between 0 and 1, both excluded, got 1.5; write e.g. 0.01 for 1 %",
+    )
     assert do("calibrate", model, data)[0] == 3
 
 

@@ -37,7 +37,8 @@ class Wish:
     Raises
     ------
     ConfigError
-        If a value cannot be, or it is not clear what is wished.
+        If a value cannot be, or it is not clear what is wished. Errors name the parts as the command line
+        does.
     """
 
     max_escape: float | None = None
@@ -52,22 +53,42 @@ class Wish:
         for name in ("max_escape", "max_overkill", "confidence", "defect_rate"):
             value = getattr(self, name)
             if value is not None and not 0 < value < 1:  # NaN fails too
-                raise ConfigError(f"{name} must lie between 0 and 1, both excluded, got {value}")
+                example = "0.95 for 95 %" if name == "confidence" else "0.01 for 1 %"
+                raise ConfigError(
+                    f"{option(name)} must lie between 0 and 1, both excluded, got {value};"
+                    f" write e.g. {example}"
+                )
         if self.review_budget is not None and not 0 <= self.review_budget <= 1:
-            raise ConfigError(f"review_budget must lie between 0 and 1, got {self.review_budget}")
+            raise ConfigError(
+                f"--review-budget must lie between 0 and 1, got {self.review_budget}; write e.g. 0.05 for 5 %"
+            )
         for name in ("cost_escape", "cost_overkill"):
             value = getattr(self, name)
             if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be a number above 0, got {value}")
-        bounds = self.max_escape is not None or self.max_overkill is not None
-        costs = [self.cost_escape, self.cost_overkill]
-        if costs == [None, None] and bounds:
+                raise ConfigError(
+                    f"{option(name)} must be a number above 0, got {value}; write what one"
+                    f" {name.removeprefix('cost_')} costs, in any currency"
+                )
+        self._check_parts()
+
+    def _check_parts(self) -> None:
+        rates = self.max_escape is not None or self.max_overkill is not None
+        costs = self.cost_escape is not None or self.cost_overkill is not None
+        by_cost = ("cost_escape", "cost_overkill", "defect_rate")
+        missing = [option(name) for name in by_cost if getattr(self, name) is None]
+        if rates and costs:
+            advice = "leave the rates or the costs out"
+        elif costs and missing:
+            advice = f"add {' and '.join(missing)}"
+        elif not rates and not costs:
+            advice = "add e.g. --max-escape 0.01 for 1 %"
+        else:
             return
-        if bounds or None in [*costs, self.defect_rate]:
-            raise ConfigError(
-                "a wish is max_escape, max_overkill or both, or the three of cost_escape, cost_overkill and"
-                f" defect_rate; got {', '.join(self.given()) or 'none of them'}"
-            )
+        got = ", ".join(map(option, self.given())) or "none of them"
+        raise ConfigError(
+            "a wish is --max-escape, --max-overkill or both, or the three of --cost-escape, --cost-overkill"
+            f" and --defect-rate, got {got}; {advice}"
+        )
 
     def expected_cost(self, escape: Rates, overkill: Rates) -> Rates | None:
         """Return the expected cost of an item at these rates, None where costs are not given."""
