@@ -221,6 +221,14 @@ def test_the_contact_sheet_holds_the_worst_of_each_class(make_pair):
     assert [tile.label for tile in tiles] == [True] * TILES + [False] * TILES
 
 
+def test_the_contact_sheet_of_folds_ranks_by_odds(make_pair):
+    sure = [make_pair(f"sure{n}.png", False, 1 - 10.0 ** -(n + 5)) for n in range(TILES)]
+    unsure = [make_pair(f"unsure{n}.png", False, 0.4 + n / 100) for n in range(TILES)]
+    folds = [evaluate_predictions(sure, 0.9999, 0.5, "one"), evaluate_predictions(unsure, 0.4, 0.5, "two")]
+    tiles = join_folds(folds).tiles
+    assert [tile.name for tile in tiles] == [f"sure{n}.png" for n in reversed(range(TILES))]
+
+
 def test_deep_images_are_shown_bright(make_pair):
     sample, prediction = make_pair("a.png", False, 0.1)
     dark = np.full(SIZE, 3000, np.uint16)

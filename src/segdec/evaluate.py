@@ -56,6 +56,7 @@ from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import draw_curves
 from segdec.predict import Predictor, predict_files
+from segdec.score_axis import above
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample, Shapes
 
@@ -384,7 +385,7 @@ def _closest(tiles: list[Tile]) -> list[Tile]:
 def _with_tile(
     tiles: list[Tile], row: Row, sample: Sample, prediction: Prediction, mask: NDArray[np.bool_] | None
 ) -> list[Tile]:
-    margin = row.score - row.threshold if row.label else row.threshold - row.score
+    margin = above(row.score, row.threshold) * (1 if row.label else -1)
     rivals = [tile.margin for tile in tiles if tile.label is row.label]
     if len(rivals) == TILES and margin >= max(rivals):
         return tiles  # the image need not be read again

@@ -167,8 +167,8 @@ def mistakes(evaluation: Evaluation) -> str:
         parts.append(f'<div class="mistakes">{cards}</div>' if cards else '<p class="soft">None.</p>')
     legend = (
         '<p class="soft">First the image, with marked defects outlined in yellow; then what the model sees,'
-        " from red to yellow, and in cyan what it would mark. The farther a score is on the wrong side of the"
-        " threshold, the earlier its image is shown.</p>"
+        " from red to yellow, and in cyan what it would mark. The farther a score is on the wrong side of its"
+        " threshold, on the scale of logits, the earlier its image is shown.</p>"
     )
     return legend + "".join(parts)
 
