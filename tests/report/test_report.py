@@ -207,7 +207,22 @@ def test_folds_are_joined_with_their_mistakes(judge, images):
     assert joined.tally.largest == judge(images).tally.largest
     page = Page(to_html(joined))
     assert "each fold's own threshold (one: 0.5, two: 0.5)" in page.text
-    assert "average precision, mean of the folds" in page.text
+    for name, mean, interval in (
+        ("average precision, mean of the folds", joined.ap_mean, joined.ap_mean_interval),
+        ("area under the ROC curve, mean of the folds", joined.auroc_mean, joined.auroc_mean_interval),
+    ):
+        assert f"{name}{mean.value:.4f} ({interval.low:.4f} to {interval.high:.4f})" in page.text
+    assert "mean of the folds" not in Page(to_html(judge(half))).text
+
+
+def test_figures_without_interval_are_not_said_to_have_one(judge, images):
+    page = Page(to_html(judge(images)))
+
+    assert "In figures, with 95 % intervals" not in page.text
+    assert "In brackets, 95 % intervals from a bootstrap of whole images" in page.text
+    assert "Figures of pixels have none." in page.text
+    parts = judge(images, groups=[str(number // 2) for number in range(len(images))])
+    assert "a bootstrap of whole parts" in Page(to_html(parts)).text
 
 
 def test_a_thousand_mistakes_of_pure_noise_stay_below_20_mb(judge, images, tmp_path):

@@ -279,6 +279,12 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         f"pixel AP {_value(evaluation.pixel.ap)}, AUPRO {_value(evaluation.pixel.aupro)},"
         f" Dice {_value(evaluation.pixel.dice)}",
     ]
+    if evaluation.folds:
+        lines.insert(
+            -1,
+            f"mean of the folds: AP {_value(evaluation.ap_mean, evaluation.ap_mean_interval)},"
+            f" AUROC {_value(evaluation.auroc_mean, evaluation.auroc_mean_interval)}",
+        )
     if best.fp is not None:
         lines.append(f"for comparison with the paper, best F1 on test: FP {best.fp}, FN {best.fn}")
     if evaluation.type_recall:

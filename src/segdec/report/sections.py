@@ -283,13 +283,25 @@ def _figures(evaluation: Evaluation) -> str:
     rows = [
         ["average precision", metric_text(image.ap, image.ap_interval)],
         ["area under the ROC curve", metric_text(image.auroc, image.auroc_interval)],
+    ]
+    within = ""
+    if evaluation.folds:
+        within = ", of the means within each fold"
+        for name, mean, interval in (
+            ("average precision", evaluation.ap_mean, evaluation.ap_mean_interval),
+            ("area under the ROC curve", evaluation.auroc_mean, evaluation.auroc_mean_interval),
+        ):
+            rows.append([f"{name}, mean of the folds", metric_text(mean, interval)])
+    rows += [
         ["pixels: average precision", metric_text(pixel.ap)],
         ["pixels: AUPRO", metric_text(pixel.aupro)],
         ["pixels: IoU at the pixel threshold", metric_text(pixel.iou)],
     ]
-    if evaluation.folds:
-        rows.insert(1, ["average precision, mean of the folds", metric_text(evaluation.ap_mean)])
-    return f"<h3>In figures, with 95 % intervals</h3>{table([], rows, 'pairs')}"
+    note = (
+        f'<p class="soft">In brackets, 95 % intervals from a bootstrap of whole {item_word(evaluation)}s'
+        f"{within}. Figures of pixels have none.</p>"
+    )
+    return f"<h3>In figures</h3>{table([], rows, 'pairs')}{note}"
 
 
 def _card(mistake: Mistake, caught: bool) -> str:
