@@ -13,9 +13,10 @@ from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
 from segdec.evaluate import evaluate_predictions, join_folds
 from segdec.mistakes import Mistake, Mistakes, picture
-from segdec.model_card import ModelCard, Trained
+from segdec.model_card import Calibration, ModelCard, Trained
 from segdec.model_io import write_model
 from segdec.report import to_html, write_report
+from segdec.report.origin import read_origin
 from segdec.types import Prediction, Sample
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -174,6 +175,49 @@ def test_parts_of_several_images_are_counted_as_parts(judge):
     assert "4 images of 2 parts: 1 defective and 1 good parts" in page.text
     assert "0 of 1 defective parts pass as good" in page.text
     assert "the part is caught by another image" in page.text
+
+
+def test_the_report_says_what_counts_as_a_part(judge, images):
+    told = "Each image counts as a part of its own: no groups say which images show the same part."
+
+    assert told in Page(to_html(judge(images))).text
+    parts = judge(images, groups=[str(number // 2) for number in range(len(images))])
+    assert told not in Page(to_html(parts)).text
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ("images", "8 defective and 55 good parts, one image each: escapes at most"),
+        ("groups", "8 defective and 55 good parts, by group, in 126 images: escapes at most"),
+    ],
+)
+def test_the_calibration_says_what_counted_as_a_part(judge, images, run, items, told):
+    made = Calibration(
+        date="2030-01-02",
+        data_hash="def456",
+        images=63 if items == "images" else 126,
+        items=items,
+        disjoint=True,
+        wish={"max_escape": 0.35},
+        confidence=0.95,
+        method="a bound",
+        threshold=0.5,
+        review_threshold=None,
+        defective=8,
+        good=55,
+        escapes=0,
+        escape_bound=0.3123,
+        overkill=2,
+        overkill_bound=0.1,
+        review_share=0.0,
+        cost=None,
+        cost_bound=None,
+    )
+    origin = read_origin(run)
+    origin = replace(origin, card=origin.card.model_copy(update={"calibration": made}))
+
+    assert told in Page(to_html(judge(images), [origin])).text
 
 
 def test_several_images_of_a_part_have_no_intervals_by_image(judge, images):

@@ -342,12 +342,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     from segdec.score_axis import score_text
 
     sure = f"at {percent(calibration.confidence, exact=True)} confidence"
-    parts = f"{calibration.defective} defective and {calibration.good} good parts"
     lines = [
-        f"{parts}, "
-        + (
-            f"by group, in {calibration.images} images" if calibration.items == "groups" else "one image each"
-        ),
+        calibration.parts,
         f"defect from a score of {score_text(calibration.threshold)}",
         f"escapes: at most {percent(round_up(calibration.escape_bound))} of defective parts {sure}"
         f" ({calibration.escapes} of {calibration.defective} here)",

@@ -245,6 +245,11 @@ def _soft(interval: Interval) -> str:
 def _doubts(evaluation: Evaluation, word: str) -> list[str]:
     """Say what the figures do not show, where it is easily overlooked."""
     lines = []
+    if word == "image":
+        lines.append(
+            "Each image counts as a part of its own: no groups say which images show the same part. If some"
+            " do, the intervals are too narrow."
+        )
     for share, name, what, fate in (
         (evaluation.items.escape, "escape", "defective", "escape"),
         (evaluation.items.overkill, "overkill", "good", "are thrown away"),
