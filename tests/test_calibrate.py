@@ -25,11 +25,11 @@ from segdec.judged import samples_to_judge
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import CARD, IMAGES, dump_hashes, read_hashes, read_model, write_model
 from segdec.network import build_network
-from segdec.operating_point import Wish
 from segdec.predict import Predictor
 from segdec.report import write_report
 from segdec.results import to_json
 from segdec.types import Sample
+from segdec.wish import Wish
 
 ITEMS, VIEWS = 40, 2
 SIZE = (64, 64)
@@ -312,8 +312,17 @@ def test_the_command(
     code, said = do("calibrate", model, data, "--max-escape", 0.01)
     assert (code, said.strip().count("\n")) == (4, 0)
     assert "0 misses on 20 defective parts support an escape rate of at most 14 %" in said
+    assert "; what can be had now is --max-escape 0.14, with the threshold 0." in said
+    code, said = do(
+        "calibrate", model, data, "--max-escape", 0.01, "--max-overkill", 0.3, "--review-budget", 0.9
+    )
+    assert (code, said.strip().count("\n")) == (4, 0)
+    assert "what can be had now is --max-escape 0.14 --max-overkill 0.3 --review-budget 0.9, with the" in said
     code, said = do("calibrate", model, data, "--max-escape", 1.5)
-    assert (code, said.strip()) == (3, "Error: max_escape must lie between 0 and 1, both excluded, got 1.5")
+    assert (code, said.strip()) == (
+        3,
+        "Error: --max-escape must lie between 0 and 1, both excluded, got 1.5; write e.g. 0.01 for 1 %",
+    )
     assert do("calibrate", model, data)[0] == 3
 
 

@@ -11,6 +11,7 @@ import cv2
 import numpy as np
 import pytest
 
+from segdec.cli.screen import evaluation_lines
 from segdec.errors import DataError, ImageError, MissingExtraError, ModelError, OutputError
 from segdec.evaluate import TILES, evaluate_predictions, join_folds, write_evaluation
 from segdec.evaluation import Row, TypeRecall, to_csv, to_json
@@ -221,6 +222,14 @@ def test_the_contact_sheet_holds_the_worst_of_each_class(make_pair):
     assert [tile.label for tile in tiles] == [True] * TILES + [False] * TILES
 
 
+def test_the_contact_sheet_of_folds_ranks_by_odds(make_pair):
+    sure = [make_pair(f"sure{n}.png", False, 1 - 10.0 ** -(n + 5)) for n in range(TILES)]
+    unsure = [make_pair(f"unsure{n}.png", False, 0.4 + n / 100) for n in range(TILES)]
+    folds = [evaluate_predictions(sure, 0.9999, 0.5, "one"), evaluate_predictions(unsure, 0.4, 0.5, "two")]
+    tiles = join_folds(folds).tiles
+    assert [tile.name for tile in tiles] == [f"sure{n}.png" for n in reversed(range(TILES))]
+
+
 def test_deep_images_are_shown_bright(make_pair):
     sample, prediction = make_pair("a.png", False, 0.1)
     dark = np.full(SIZE, 3000, np.uint16)
@@ -286,7 +295,39 @@ def test_folds_are_pooled_and_averaged_under_their_own_names(pairs, make_pair, t
     assert tree["folds"]["ap_pooled"] == tree["image"]["ap"]
     assert tree["folds"]["ap_mean"] == joined.ap_mean.value
     assert list(tree["folds"]["each"]) == ["fold 0", "fold 1"]
+    # 5 of 6 and 2 of 2 pairs in order; the one defect of the second fold shows no spread
+    assert tree["folds"]["auroc_mean"] == joined.auroc_mean.value == pytest.approx((5 / 6 + 1) / 2)
+    assert tree["folds"]["ap_mean_interval"] is None
+    assert tree["undefined"]["folds.ap_mean_interval"] == "fold 1: a single item shows no spread"
     write_evaluation(joined, tmp_path / "out")
+
+
+def test_means_of_folds_have_intervals(make_pair):
+    random = np.random.default_rng(0)
+    labels = [True] * 10 + [False] * 20
+    folds = [
+        evaluate_predictions(
+            [
+                make_pair(f"{fold} {place}.png", label, float(random.uniform(0, 0.7) + 0.3 * label))
+                for place, label in enumerate(labels)
+            ],
+            0.5,
+            0.5,
+            part=fold,
+        )
+        for fold in ("one", "two")
+    ]
+    joined = join_folds(folds)
+    tree = to_json(joined)["folds"]
+    lines = "\n".join(evaluation_lines(joined))
+    for name, title in (("ap", "AP"), ("auroc", "AUROC")):
+        mean, (low, high) = tree[f"{name}_mean"], tree[f"{name}_mean_interval"]
+        assert low < mean < high
+        widths = [np.diff(fold[f"{name}_interval"]).item() for fold in tree["each"].values()]
+        assert high - low < min(widths)
+        assert f"{title} {mean:.4f} (95 % interval {low:.4f} to {high:.4f})" in lines
+    assert "mean of the folds: AP " in lines
+    assert "mean of the folds" not in "\n".join(evaluation_lines(folds[0]))
 
 
 def test_the_mean_is_undefined_where_a_fold_is(pairs, make_pair):

@@ -8,7 +8,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
-from segdec.intervals import bootstrap, cases_needed, clopper_pearson, largest_count, upper_bound
+from segdec.intervals import (
+    bootstrap,
+    bootstrap_mean,
+    cases_needed,
+    clopper_pearson,
+    largest_count,
+    upper_bound,
+)
 from segdec.metrics import auroc, average_precision
 
 CONFIDENCES = st.sampled_from([0.5, 0.8, 0.9, 0.95, 0.999])
@@ -82,6 +89,42 @@ def test_views_of_one_item_make_no_interval_narrower():
 def test_the_seed_decides():
     assert bootstrap(*draw(0), ap, seed=3) == bootstrap(*draw(0), ap, seed=3)
     assert bootstrap(*draw(0), ap, seed=3) != bootstrap(*draw(0), ap, seed=4)
+
+
+def test_the_mean_of_one_fold_is_that_fold():
+    assert bootstrap_mean({"a": draw(0)}, area, resamples=100) == bootstrap(*draw(0), area, resamples=100)
+
+
+def test_the_mean_of_folds_holds_the_truth_about_as_often_as_it_says():
+    truth, names = 0.7602, "abc"
+    rounds = [{name: draw(3 * seed + k) for k, name in enumerate(names)} for seed in range(100)]
+    intervals = [bootstrap_mean(folds, area, resamples=150) for folds in rounds]
+    held = np.mean([interval.low <= truth <= interval.high for interval in intervals])
+    assert 0.86 <= held <= 1
+    # three independent folds: narrower than one by about the root of 3, on average
+    alone = [bootstrap(*folds["a"], area, resamples=150) for folds in rounds]
+    one, three = (np.mean([each.high - each.low for each in found]) for found in (alone, intervals))
+    assert 0.8 < one / three / 3**0.5 < 1.2
+
+
+def test_items_are_drawn_within_their_fold_and_class():
+    drawn = []
+
+    def spy(labels, scores, weights):
+        drawn.append((len(labels), weights[labels].sum(), weights[~labels].sum()))
+        return float(np.average(scores, weights=weights))
+
+    small, large = draw(0, items=9), draw(1, items=30, views=2)
+    bootstrap_mean({"small": small, "large": large}, spy, resamples=20)
+    assert len(drawn) == 2 * 21  # each fold as it is, too
+    assert set(drawn) == {(9, 3, 6), (60, 20, 40)}
+
+
+def test_a_fold_without_an_interval_leaves_none_to_the_mean():
+    alone = np.array([True, False, False]), np.array([3.0, 2.0, 4.0]), list("abc")
+    interval = bootstrap_mean({"fold 0": draw(0), "fold 1": alone}, ap)
+    assert (interval.low, interval.high) == (None, None)
+    assert interval.reason == "fold 1: a single item shows no spread"
 
 
 @pytest.mark.parametrize(

@@ -7,9 +7,9 @@ from segdec import mistakes as module
 from segdec.mistakes import Mistake, Mistakes, picture
 
 
-def mistake(kind, score, size=1000):
+def mistake(kind, score, size=1000, threshold=0.5):
     data = bytes(size)
-    return Mistake(f"{kind} {score}", "test", "group", score, 0.5, kind, (10, 10), data, data)
+    return Mistake(f"{kind} {score}", "test", "group", score, threshold, kind, (10, 10), data, data)
 
 
 def collected(*all_of_them):
@@ -26,6 +26,26 @@ def test_the_worst_come_first_and_misses_before_false_alarms():
 
     assert [each.score for each in found.shown] == [0.1, 0.4, 0.9, 0.6]
     assert [each.score for each in found.of("miss")] == [0.1, 0.4]
+
+
+def test_mistakes_of_folds_rank_by_odds_whatever_their_thresholds():
+    sure, unsure = 0.99996, 0.4
+    one = collected(  # odds of 1 : 25,000 at the threshold: 40 times as high, a ninth, 0 and without end
+        mistake("false alarm", 0.999999, threshold=sure),
+        mistake("miss", 0.99964, threshold=sure),
+        mistake("miss", 0.0, threshold=sure),
+        mistake("false alarm", 1.0, threshold=sure),
+    )
+    two = collected(  # odds of 2 : 3 at the threshold: 6 times as high, a sixth, and a fifteenth
+        mistake("false alarm", 0.8, threshold=unsure),
+        mistake("miss", 0.1, threshold=unsure),
+        mistake("miss", 2 / 47, threshold=unsure),
+    )
+
+    both = one.merged(two)
+
+    assert [each.score for each in both.of("false alarm")] == [1.0, 0.999999, 0.8]
+    assert [each.score for each in both.of("miss")] == [0.0, 2 / 47, 0.99964, 0.1]
 
 
 def test_what_does_not_fit_is_counted_and_the_mildest_goes(monkeypatch):

@@ -13,9 +13,10 @@ from segdec.items import Items, score_items
 from segdec.judged import samples_to_judge
 from segdec.model_card import Calibration
 from segdec.model_io import model_folder, read_hashes, write_calibration
-from segdec.operating_point import OperatingPoint, Wish, choose_thresholds, refuse_one_class
+from segdec.operating_point import OperatingPoint, choose_thresholds, refuse_one_class
 from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.types import Sample
+from segdec.wish import Wish
 
 _BOUND = "exact binomial bound on order statistics"
 _COST = "lowest expected cost; exact binomial bounds at all thresholds at once"

@@ -28,7 +28,8 @@ class Tile:
     name, label, score, decision
         As in `segdec.evaluate.Row`.
     margin
-        How far the score stands on the right side of its threshold; negative is a wrong decision.
+        How far the score stands on the right side of its threshold, on the scale of logits; negative is a
+        wrong decision.
     image
         (h, w, 3) uint8.
     mask

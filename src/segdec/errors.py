@@ -53,11 +53,14 @@ class UnsupportedError(DataError):
     Attributes
     ----------
     supported : float or None
-        The best rate (or review share) that the data do support; None where there is none.
+        The best rate (or review share) that the data do support; None where there is none. If several are
+        lacking, it is that of the first, and so is ``needed``.
     threshold : float or None
-        Where it would be reached.
+        Where it would be reached, with all of the offer.
     needed : int or None
         How many items without a single wrong decision would support the wish.
+    offer : dict of str to float, or None
+        What can be had of the wish, as the arguments of `segdec.wish.Wish`; None where nothing can.
     """
 
     def __init__(
@@ -67,9 +70,10 @@ class UnsupportedError(DataError):
         supported: float | None = None,
         threshold: float | None = None,
         needed: int | None = None,
+        offer: dict[str, float] | None = None,
     ) -> None:
         super().__init__(message)
-        self.supported, self.threshold, self.needed = supported, threshold, needed
+        self.supported, self.threshold, self.needed, self.offer = supported, threshold, needed, offer
 
 
 class ModelError(SegdecError):

@@ -41,7 +41,7 @@ from segdec.imaging import (
     resize_image,
     resize_mask,
 )
-from segdec.intervals import bootstrap, clopper_pearson
+from segdec.intervals import Scored, bootstrap, bootstrap_mean, clopper_pearson
 from segdec.items import score_items
 from segdec.judged import Judged, look_at_judged, samples_to_judge
 from segdec.metrics import (
@@ -56,6 +56,7 @@ from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import draw_curves
 from segdec.predict import Predictor, predict_files
+from segdec.score_axis import above
 from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample, Shapes
 
@@ -205,7 +206,8 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
     """Join the folds of a cross-validation, each judged by its own model and threshold.
 
     The metrics are those of all images pooled: ``image.ap`` ranks the scores of different models
-    together. `Evaluation.ap_mean` is the mean over the folds, and ``folds`` holds each fold's own.
+    together. `Evaluation.ap_mean` is the mean over the folds, with an interval, and ``folds`` holds each
+    fold's own.
 
     Parameters
     ----------
@@ -248,7 +250,16 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
     mistakes = reduce(Mistakes.merged, (evaluation.mistakes for evaluation in evaluations))
     review = {fold: value for each in evaluations for fold, value in each.review_thresholds.items()}
     judged = reduce(Judged.merged, (evaluation.judged for evaluation in evaluations))
-    return replace(joined, folds=folds, mistakes=mistakes, review_thresholds=review, judged=judged)
+    scored = {fold: _scored(evaluation.rows) for fold, evaluation in zip(folds, evaluations, strict=True)}
+    return replace(
+        joined,
+        folds=folds,
+        mistakes=mistakes,
+        review_thresholds=review,
+        judged=judged,
+        ap_mean_interval=bootstrap_mean(scored, _ap),
+        auroc_mean_interval=bootstrap_mean(scored, _auroc),
+    )
 
 
 def write_evaluation(evaluation: Evaluation, folder: Path) -> None:
@@ -304,7 +315,6 @@ def _summarise(
 
 def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
     labels, scores, decisions = columns(rows)
-    groups = [row.group for row in rows]
     ap = average_precision(labels, scores)
     if ap.reason is not None:
         best = BestF1(Metric(None, ap.reason), None, None, None)
@@ -316,11 +326,24 @@ def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
         ap=ap,
         ap_trapezoid=average_precision_trapezoid(labels, scores),
         auroc=auroc(labels, scores),
-        ap_interval=bootstrap(labels, scores, groups, lambda *draw: average_precision(*draw).value),
-        auroc_interval=bootstrap(labels, scores, groups, lambda *draw: auroc(*draw).value),
+        ap_interval=bootstrap(*_scored(rows), _ap),
+        auroc_interval=bootstrap(*_scored(rows), _auroc),
         at_threshold=Confusion.count(labels, decisions),
         best_f1_on_test=best,
     )
+
+
+def _scored(rows: Sequence[Row]) -> Scored:
+    labels, scores, _ = columns(rows)
+    return labels, scores, [row.group for row in rows]
+
+
+def _ap(*draw: NDArray[Any]) -> float | None:
+    return average_precision(*draw).value
+
+
+def _auroc(*draw: NDArray[Any]) -> float | None:
+    return auroc(*draw).value
 
 
 def _item_shares(rows: Sequence[Row]) -> ItemShares:
@@ -384,7 +407,7 @@ def _closest(tiles: list[Tile]) -> list[Tile]:
 def _with_tile(
     tiles: list[Tile], row: Row, sample: Sample, prediction: Prediction, mask: NDArray[np.bool_] | None
 ) -> list[Tile]:
-    margin = row.score - row.threshold if row.label else row.threshold - row.score
+    margin = above(row.score, row.threshold) * (1 if row.label else -1)
     rivals = [tile.margin for tile in tiles if tile.label is row.label]
     if len(rivals) == TILES and margin >= max(rivals):
         return tiles  # the image need not be read again

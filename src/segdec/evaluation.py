@@ -19,6 +19,9 @@ from segdec.metrics import Confusion, Metric
 from segdec.mistakes import Mistakes
 from segdec.pixel_metrics import PixelTally, SizeRecall
 
+_NO_FOLDS = "there are no folds"
+_NO_MEAN = Interval(None, None, _NO_FOLDS)
+
 
 class Row(NamedTuple):
     """One image's result; the columns of scores.csv.
@@ -212,6 +215,9 @@ class Evaluation:
         Misses and false alarms, with pictures of the worst.
     judged
         What the figures come from, and whether the models had seen it.
+    ap_mean_interval, auroc_mean_interval
+        Where the means over the folds lie for other items of the same kind, judged by the same models, at
+        95 % confidence: a bootstrap of whole items within each fold.
     """
 
     rows: tuple[Row, ...]
@@ -228,6 +234,8 @@ class Evaluation:
     mistakes: Mistakes = field(default_factory=Mistakes, repr=False)
     review_thresholds: dict[str, float] = field(default_factory=dict)
     judged: Judged = field(default_factory=Judged)
+    ap_mean_interval: Interval = _NO_MEAN
+    auroc_mean_interval: Interval = _NO_MEAN
 
     @property
     def type_recall(self) -> tuple[TypeRecall, ...]:
@@ -247,6 +255,11 @@ class Evaluation:
     def ap_trapezoid_mean(self) -> Metric:
         """Mean of the folds' areas by the trapezoidal rule."""
         return _mean({name: fold.ap_trapezoid for name, fold in self.folds.items()})
+
+    @property
+    def auroc_mean(self) -> Metric:
+        """Mean of the folds' areas under the ROC curve."""
+        return _mean({name: fold.auroc for name, fold in self.folds.items()})
 
 
 def columns(rows: Sequence[Row]) -> tuple[NDArray[np.bool_], NDArray[np.float64], NDArray[np.bool_]]:
@@ -311,7 +324,10 @@ def to_json(evaluation: Evaluation) -> dict[str, Any]:
         tree["folds"] = {
             "ap_pooled": evaluation.image.ap,
             "ap_mean": evaluation.ap_mean,
+            "ap_mean_interval": evaluation.ap_mean_interval,
             "ap_trapezoid_mean": evaluation.ap_trapezoid_mean,
+            "auroc_mean": evaluation.auroc_mean,
+            "auroc_mean_interval": evaluation.auroc_mean_interval,
             "each": {name: _image_tree(image) for name, image in evaluation.folds.items()},
         }
     undefined: dict[str, str] = {}
@@ -385,4 +401,4 @@ def _mean(metrics: dict[str, Metric]) -> Metric:
         if metric.value is None:
             return Metric(None, f"{name}: {metric.reason}")
     values = [metric.value for metric in metrics.values() if metric.value is not None]
-    return Metric(math.fsum(values) / len(values)) if values else Metric(None, "there are no folds")
+    return Metric(math.fsum(values) / len(values)) if values else Metric(None, _NO_FOLDS)

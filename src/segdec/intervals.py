@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeAlias
 
@@ -14,6 +14,9 @@ from segdec.errors import MissingExtraError
 
 Figure: TypeAlias = Callable[[NDArray[np.bool_], NDArray[np.float64], NDArray[np.float64]], float | None]
 """A figure of labels, scores and weights, all (N,); None where it is not defined."""
+
+Scored: TypeAlias = tuple[NDArray[np.bool_], NDArray[np.float64], Sequence[str]]
+"""Labels, scores and groups of images, each (N,)."""
 
 _ROUNDING = 1e-9
 """A bound that is met to the last digit counts as met."""
@@ -244,23 +247,76 @@ def bootstrap(
     >>> interval.low < 5.375 < interval.high
     True
     """
+    found = _draw((labels, scores, groups), figure, np.random.default_rng(seed), resamples)
+    return Interval(None, None, found) if isinstance(found, str) else _between(found, confidence)
+
+
+def bootstrap_mean(
+    folds: Mapping[str, Scored],
+    figure: Figure,
+    *,
+    seed: int = 0,
+    confidence: float = 0.95,
+    resamples: int = 1000,
+) -> Interval:
+    """Percentile interval of a figure's mean over folds: within each fold groups are drawn as by `bootstrap`.
+
+    So it says how far the mean may vary with the items that judge these models, not with those that teach.
+
+    Parameters
+    ----------
+    folds
+        Name -> labels, scores and groups. No item stands in two.
+    figure, seed, confidence, resamples
+        As of `bootstrap`.
+
+    Returns
+    -------
+    Interval
+        None where a fold has none, unless it is only that no draw changes the fold's figure (as an AP of 1).
+
+    Examples
+    --------
+    >>> labels, mean = np.arange(8) % 2 == 0, lambda labels, scores, weights: float(scores @ weights / 8)
+    >>> folds = {name: (labels, np.arange(8.0) + add, list("abcdefgh")) for name, add in (("0", 0), ("1", 5))}
+    >>> interval = bootstrap_mean(folds, mean)
+    >>> interval.low < 6 < interval.high
+    True
+    """
+    random, drawn = np.random.default_rng(seed), []
+    for name, fold in folds.items():
+        found = _draw(fold, figure, random, resamples)
+        if isinstance(found, str):
+            return Interval(None, None, f"{name}: {found}")
+        drawn.append(found)
+    return _between(np.mean(drawn, axis=0), confidence)
+
+
+def _draw(
+    scored: Scored, figure: Figure, random: np.random.Generator, resamples: int
+) -> NDArray[np.float64] | str:
+    """Return the figure of each draw, NaN where it is not defined, or the reason why there is no interval."""
+    labels, scores, groups = scored
     names, position = np.unique(np.asarray(groups, dtype=np.str_), return_inverse=True)
     if figure(labels, scores, np.ones(len(scores))) is None:
-        return Interval(None, None, "the figure itself is undefined")
+        return "the figure itself is undefined"
     defective = np.bincount(position, labels, minlength=len(names)) > 0
     strata = [np.flatnonzero(each) for each in (defective, ~defective) if each.any()]
     if min(len(stratum) for stratum in strata) < 2:
-        return Interval(None, None, "a single item shows no spread")
-    random = np.random.default_rng(seed)
-    drawn = []
-    for _ in range(resamples):
+        return "a single item shows no spread"
+    drawn = np.full(resamples, np.nan)
+    for place in range(resamples):
         times = np.zeros(len(names))  # how often each group is drawn
         for stratum in strata:
             times[stratum] = random.multinomial(len(stratum), np.full(len(stratum), 1 / len(stratum)))
         value = figure(labels, scores, times[position])
         if value is not None:
-            drawn.append(value)
-    low, high = np.quantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
+            drawn[place] = value
+    return drawn
+
+
+def _between(drawn: NDArray[np.float64], confidence: float) -> Interval:
+    low, high = np.nanquantile(drawn, [(1 - confidence) / 2, (1 + confidence) / 2])
     if high - low < _ROUNDING:
         return Interval(None, None, "it is the same however the items are drawn, so they show no spread")
     return Interval(float(low), float(high))

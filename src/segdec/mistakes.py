@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from segdec.imaging import draw_overlay, find_regions, resize_image, resize_mask
+from segdec.score_axis import above
 
 MOST_BYTES = 6 * 2**20
 """So much may the pictures of all misses take together, and as much those of all false alarms."""
@@ -51,8 +52,8 @@ class Mistake:
 
     @property
     def margin(self) -> float:
-        """How far the score stands from the threshold, on the wrong side."""
-        return abs(self.score - self.threshold)
+        """How far the score stands from the threshold, on the wrong side and on the scale of logits."""
+        return abs(above(self.score, self.threshold))
 
 
 @dataclass(frozen=True, slots=True)

@@ -71,6 +71,12 @@ class Calibration(_Frozen):
     """Expected cost of an item, as counted."""
     cost_bound: float | None
 
+    @property
+    def parts(self) -> str:
+        """What was counted, in words: how many parts, and what one is."""
+        each = f"by group, in {self.images} images" if self.items == "groups" else "one image each"
+        return f"{self.defective} defective and {self.good} good parts, {each}"
+
 
 class ModelCard(_Frozen):
     """Everything about a model but its weights: the content of ``model.json``."""

@@ -31,91 +31,20 @@ arXiv:2110.01052.
 
 from __future__ import annotations
 
-import math
-from dataclasses import dataclass
-from typing import NamedTuple, TypeVar
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from segdec.errors import ConfigError, DataError, UnsupportedError
+from segdec.errors import DataError, UnsupportedError
 from segdec.intervals import cases_needed, largest_count, percent, round_up, upper_bound
 from segdec.items import Items
 from segdec.score_axis import between, score_text
-
-Rates = TypeVar("Rates", float, NDArray[np.float64])
+from segdec.wish import Wish, option
 
 _ROUNDING = 1e-12  # a budget that is met to the last digit counts as met
-
-
-@dataclass(frozen=True, slots=True)
-class Wish:
-    """What the factory asks of a threshold: bounds, or the lowest cost.
-
-    Attributes
-    ----------
-    max_escape
-        Largest share of the defective items that may pass, in (0, 1).
-    max_overkill
-        Largest share of the good items that may be rejected, in (0, 1).
-    confidence
-        How sure a bound is to hold, in (0, 1).
-    cost_escape, cost_overkill
-        Cost of one escape and of one overkill, in any currency, above 0.
-    defect_rate
-        Share of defective items in production, in (0, 1). Without it, review shares are those of the
-        calibration data, which often hold more defects.
-    review_budget
-        Largest share of all items that may go to a person, in [0, 1].
-
-    Raises
-    ------
-    ConfigError
-        If a value cannot be, or it is not clear what is wished.
-    """
-
-    max_escape: float | None = None
-    max_overkill: float | None = None
-    confidence: float = 0.95
-    cost_escape: float | None = None
-    cost_overkill: float | None = None
-    defect_rate: float | None = None
-    review_budget: float | None = None
-
-    def __post_init__(self) -> None:
-        for name in ("max_escape", "max_overkill", "confidence", "defect_rate"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < 1:  # NaN fails too
-                raise ConfigError(f"{name} must lie between 0 and 1, both excluded, got {value}")
-        if self.review_budget is not None and not 0 <= self.review_budget <= 1:
-            raise ConfigError(f"review_budget must lie between 0 and 1, got {self.review_budget}")
-        for name in ("cost_escape", "cost_overkill"):
-            value = getattr(self, name)
-            if value is not None and not 0 < value < math.inf:
-                raise ConfigError(f"{name} must be a number above 0, got {value}")
-        bounds = self.max_escape is not None or self.max_overkill is not None
-        costs = [self.cost_escape, self.cost_overkill]
-        if costs == [None, None] and bounds:
-            return
-        if bounds or None in [*costs, self.defect_rate]:
-            raise ConfigError(
-                "a wish is max_escape, max_overkill or both, or the three of cost_escape, cost_overkill and"
-                f" defect_rate; got {', '.join(self.given()) or 'none of them'}"
-            )
-
-    def expected_cost(self, escape: Rates, overkill: Rates) -> Rates | None:
-        """Return the expected cost of an item at these rates, None where costs are not given."""
-        if self.cost_escape is None or self.cost_overkill is None or self.defect_rate is None:
-            return None
-        return (
-            self.defect_rate * self.cost_escape * escape
-            + (1 - self.defect_rate) * self.cost_overkill * overkill
-        )
-
-    def given(self) -> dict[str, float]:
-        """Return what is wished, by name, without the confidence."""
-        names = ("max_escape", "max_overkill", "cost_escape", "cost_overkill", "defect_rate", "review_budget")
-        return {name: getattr(self, name) for name in names if getattr(self, name) is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -185,7 +114,7 @@ def choose_thresholds(items: Items, wish: Wish) -> OperatingPoint:
     Raises
     ------
     UnsupportedError
-        If the items are too few for the wish, with what they do support.
+        If the items are too few for the wish, with all that is lacking and what they do support.
     DataError
         If items of one class are missing.
     ValueError
@@ -201,10 +130,26 @@ def choose_thresholds(items: Items, wish: Wish) -> OperatingPoint:
     (1, 0.077, 11)
     """
     _check(items)
-    n, m = len(items.defective), len(items.good)
     cuts = _cut(items, wish.defect_rate)
-    most_misses = _allowed(_ESCAPE, items, cuts, wish)
-    most_alarms = _allowed(_OVERKILL, items, cuts, wish)
+    lacks = [lack for rate in (_ESCAPE, _OVERKILL) if (lack := _lack(rate, items, cuts, wish))]
+    offer = _without(wish, lacks)
+    if offer is None:
+        raise _refusal(lacks)
+    point = _choose(items, cuts, offer)
+    if offer.review_budget is not None and point.review_share > offer.review_budget + _ROUNDING:
+        share = round_up(point.review_share)
+        lacks.append(_over_budget(share, offer.review_budget, "the supported" if lacks else "these"))
+        offer = replace(offer, review_budget=share)  # two rates leave no choice that it changes
+    if lacks:
+        raise _refusal(lacks, offer, point)
+    return point
+
+
+def _choose(items: Items, cuts: _Cuts, wish: Wish) -> OperatingPoint:
+    """Choose by a wish whose rates are supported; its budget may be exceeded where it has both."""
+    n, m = len(items.defective), len(items.good)
+    most_misses = None if wish.max_escape is None else largest_count(wish.max_escape, n, wish.confidence)
+    most_alarms = None if wish.max_overkill is None else largest_count(wish.max_overkill, m, wish.confidence)
     low, high = _pair(cuts, most_alarms, wish)
     misses, alarms, review = cuts.misses[low], cuts.alarms[high], cuts.below[high] - cuts.below[low]
     fits = np.ones(len(low), np.bool_)
@@ -212,9 +157,6 @@ def choose_thresholds(items: Items, wish: Wish) -> OperatingPoint:
         fits &= misses <= most_misses
     if most_alarms is not None:
         fits &= alarms <= most_alarms
-    if wish.review_budget is not None:
-        _check_budget(cuts.thresholds[high[fits]], review[fits], wish)
-        fits &= review <= wish.review_budget + _ROUNDING
     order = np.lexsort(_priorities(misses / n, alarms / m, review, wish)[::-1])  # its last key comes first
     best = order[fits[order]][0]
     i, j = low[best], high[best]
@@ -300,8 +242,17 @@ _ESCAPE = _Rate("max_escape", "escape rate", "miss", "defective")
 _OVERKILL = _Rate("max_overkill", "overkill rate", "false alarm", "good")
 
 
-def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
-    """Return how many wrong decisions the wished rate allows, None where none is wished."""
+class _Lack(NamedTuple):
+    """A part of a wish that the items do not support: how that is told, and how much of it they do."""
+
+    part: str
+    text: str
+    supported: float | None
+    needed: int | None = None
+
+
+def _lack(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> _Lack | None:
+    """Return what is lacking for a wished rate, None where nothing is."""
     limit = getattr(wish, rate.wish)
     if limit is None:
         return None
@@ -310,40 +261,66 @@ def _allowed(rate: _Rate, items: Items, cuts: _Cuts, wish: Wish) -> int | None:
     fewest = int((cuts.misses if escape else cuts.alarms).min())  # alarms: good items with a score of 1
     allowed = largest_count(limit, of, wish.confidence)
     if allowed is not None and allowed >= fewest:
-        return allowed
+        return None
+    seen = f"{_several(fewest, rate.wrong)} on {_several(of, f'{rate.kind} part')}"
     sure = f"at {percent(wish.confidence, exact=True)} confidence"
     needed = cases_needed(limit, wish.confidence)
+    needs = f"for {percent(limit, exact=True)} you need {needed} {rate.kind} parts without a {rate.wrong}"
     supported = round_up(upper_bound(fewest, of, wish.confidence))
-    if supported >= 1:
-        raise UnsupportedError(
-            f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts, at any threshold, support no"
-            f" {rate.name} {sure}; the model cannot tell them apart: train it anew, or with other data",
-            needed=needed,
-        )
-    offer = choose_thresholds(items, Wish(**{rate.wish: supported}, confidence=wish.confidence))
-    raise UnsupportedError(
-        f"{_several(fewest, rate.wrong)} on {of} {rate.kind} parts support an {rate.name} of at most"
-        f" {percent(supported)} {sure}; for {percent(limit, exact=True)} you need {needed} {rate.kind} parts"
-        f" without a {rate.wrong}; what can be had now is {rate.wish} {supported:g}, with the threshold"
-        f" {score_text(offer.threshold)}, {_several(offer.escapes.count, 'miss')} on {offer.escapes.of} and"
-        f" {_several(offer.overkill.count, 'false alarm')} on {offer.overkill.of} parts",
-        supported=supported,
-        threshold=offer.threshold,
-        needed=needed,
+    if supported < 1:
+        text = f"{seen} support an {rate.name} of at most {percent(supported)} {sure}; {needs}"
+        return _Lack(rate.wish, text, supported, needed)
+    if fewest:
+        seen += ", at any threshold,"
+        needs = "the model cannot tell them apart: train it anew, or with other data"
+    return _Lack(rate.wish, f"{seen} support no {rate.name} {sure}; {needs}", None, needed)
+
+
+def _over_budget(share: float, budget: float, rates: str) -> _Lack:
+    text = (
+        f"{rates} rates leave {percent(share)} of the parts to review, more than the budget of"
+        f" {percent(budget, exact=True)}; allow more of them, or higher rates"
+    )
+    return _Lack("review_budget", text, share)
+
+
+def _without(wish: Wish, lacks: Sequence[_Lack]) -> Wish | None:
+    """Return a wish with as much as is supported of each rate that lacks; None where no rate is left."""
+    supported = {lack.part: lack.supported for lack in lacks}
+    escape = supported.get("max_escape", wish.max_escape)
+    overkill = supported.get("max_overkill", wish.max_overkill)
+    if lacks and escape is None and overkill is None:
+        return None
+    return replace(wish, max_escape=escape, max_overkill=overkill)
+
+
+def _refusal(
+    lacks: Sequence[_Lack], offer: Wish | None = None, point: OperatingPoint | None = None
+) -> UnsupportedError:
+    """Name all that is not supported, and the wish that is, with what comes of it."""
+    text, first = "; and ".join(lack.text for lack in lacks), lacks[0]
+    if offer is None or point is None:
+        return UnsupportedError(text, needed=first.needed)
+    parts = " ".join(f"{option(name)} {value}" for name, value in offer.given().items())
+    return UnsupportedError(
+        f"{text}; what can be had now is {parts}, with {_outcome(offer, point)}",
+        supported=first.supported,
+        threshold=point.threshold,
+        needed=first.needed,
+        offer=offer.given() | {"confidence": offer.confidence},
     )
 
 
-def _check_budget(thresholds: NDArray[np.float64], review: NDArray[np.float64], wish: Wish) -> None:
-    least = int(review.argmin())
-    share, budget = float(review[least]), wish.review_budget
-    if budget is not None and share > budget + _ROUNDING:
-        share = round_up(share)
-        raise UnsupportedError(
-            f"these rates leave {percent(share)} of the parts to review, more than the budget of"
-            f" {percent(budget, exact=True)}; allow review_budget {share:g}, or higher rates",
-            supported=share,
-            threshold=float(thresholds[least]),
-        )
+def _outcome(wish: Wish, point: OperatingPoint) -> str:
+    threshold = f"the threshold {score_text(point.threshold)}"
+    misses = f"{_several(point.escapes.count, 'miss')} on {point.escapes.of}"
+    alarms = f"{_several(point.overkill.count, 'false alarm')} on {point.overkill.of}"
+    if point.review_threshold is not None:
+        review = score_text(point.review_threshold)
+        share = f"{percent(point.review_share)} of the parts to review"
+        return f"{threshold}, review from {review}, {misses}, {alarms} and {share}"
+    may_review = wish.review_budget is not None or None not in (wish.max_escape, wish.max_overkill)
+    return f"{threshold}, {misses} and {alarms} parts{', none to review' if may_review else ''}"
 
 
 def _bound(count: int, of: int, allowed: int | None, confidence: float) -> float:

@@ -58,6 +58,29 @@ def to_logit(scores: ArrayLike) -> NDArray[np.float64]:
     return np.asarray(np.log(inside) - np.log1p(-inside))
 
 
+def above(score: float, threshold: float) -> float:
+    """Return how far a score stands above a threshold on the scale of logits; below, it is negative.
+
+    So models compare whose thresholds lie far apart: none has more than 0.00004 above 0.99996.
+
+    Parameters
+    ----------
+    score, threshold
+        In [0, 1].
+
+    Returns
+    -------
+    float
+        Between -70 and 70.
+
+    Examples
+    --------
+    >>> round(above(0.999999, 0.99996), 2), round(above(0.8, 0.4), 2), round(above(0.0, 0.5), 2)
+    (3.69, 1.79, -34.54)
+    """
+    return float(to_logit(score) - to_logit(threshold))
+
+
 def between(lower: ArrayLike, upper: ArrayLike) -> NDArray[np.float64]:
     """Return thresholds midway between scores, on the scale of logits.
 

@@ -19,10 +19,10 @@ from segdec.errors import ConfigError, ModelError
 from segdec.export import export
 from segdec.export.compare import LIMITS
 from segdec.model_io import WEIGHTS, read_model
-from segdec.operating_point import Wish
 from segdec.predict import Predictor, predict_files
 from segdec.runs import open_run
 from segdec.types import Prediction
+from segdec.wish import Wish
 
 OURS, OTHER = "NVIDIA H200", "NVIDIA L4"
 """Names of GPUs."""

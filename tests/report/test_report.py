@@ -13,9 +13,10 @@ from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
 from segdec.evaluate import evaluate_predictions, join_folds
 from segdec.mistakes import Mistake, Mistakes, picture
-from segdec.model_card import ModelCard, Trained
+from segdec.model_card import Calibration, ModelCard, Trained
 from segdec.model_io import write_model
 from segdec.report import to_html, write_report
+from segdec.report.origin import read_origin
 from segdec.types import Prediction, Sample
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
@@ -176,6 +177,49 @@ def test_parts_of_several_images_are_counted_as_parts(judge):
     assert "the part is caught by another image" in page.text
 
 
+def test_the_report_says_what_counts_as_a_part(judge, images):
+    told = "Each image counts as a part of its own: no groups say which images show the same part."
+
+    assert told in Page(to_html(judge(images))).text
+    parts = judge(images, groups=[str(number // 2) for number in range(len(images))])
+    assert told not in Page(to_html(parts)).text
+
+
+@pytest.mark.parametrize(
+    ("items", "told"),
+    [
+        ("images", "8 defective and 55 good parts, one image each: escapes at most"),
+        ("groups", "8 defective and 55 good parts, by group, in 126 images: escapes at most"),
+    ],
+)
+def test_the_calibration_says_what_counted_as_a_part(judge, images, run, items, told):
+    made = Calibration(
+        date="2030-01-02",
+        data_hash="def456",
+        images=63 if items == "images" else 126,
+        items=items,
+        disjoint=True,
+        wish={"max_escape": 0.35},
+        confidence=0.95,
+        method="a bound",
+        threshold=0.5,
+        review_threshold=None,
+        defective=8,
+        good=55,
+        escapes=0,
+        escape_bound=0.3123,
+        overkill=2,
+        overkill_bound=0.1,
+        review_share=0.0,
+        cost=None,
+        cost_bound=None,
+    )
+    origin = read_origin(run)
+    origin = replace(origin, card=origin.card.model_copy(update={"calibration": made}))
+
+    assert told in Page(to_html(judge(images), [origin])).text
+
+
 def test_several_images_of_a_part_have_no_intervals_by_image(judge, images):
     alone = to_html(judge(images))
     parts = to_html(judge(images, groups=[str(number // 2) for number in range(len(images))]))
@@ -207,7 +251,22 @@ def test_folds_are_joined_with_their_mistakes(judge, images):
     assert joined.tally.largest == judge(images).tally.largest
     page = Page(to_html(joined))
     assert "each fold's own threshold (one: 0.5, two: 0.5)" in page.text
-    assert "average precision, mean of the folds" in page.text
+    for name, mean, interval in (
+        ("average precision, mean of the folds", joined.ap_mean, joined.ap_mean_interval),
+        ("area under the ROC curve, mean of the folds", joined.auroc_mean, joined.auroc_mean_interval),
+    ):
+        assert f"{name}{mean.value:.4f} ({interval.low:.4f} to {interval.high:.4f})" in page.text
+    assert "mean of the folds" not in Page(to_html(judge(half))).text
+
+
+def test_figures_without_interval_are_not_said_to_have_one(judge, images):
+    page = Page(to_html(judge(images)))
+
+    assert "In figures, with 95 % intervals" not in page.text
+    assert "In brackets, 95 % intervals from a bootstrap of whole images" in page.text
+    assert "Figures of pixels have none." in page.text
+    parts = judge(images, groups=[str(number // 2) for number in range(len(images))])
+    assert "a bootstrap of whole parts" in Page(to_html(parts)).text
 
 
 def test_a_thousand_mistakes_of_pure_noise_stay_below_20_mb(judge, images, tmp_path):

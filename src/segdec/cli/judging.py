@@ -91,7 +91,7 @@ def calibrate(
     """Choose the model's threshold by what it may let pass, throw away or cost."""
     from segdec.calibrate import calibrate as choose
     from segdec.calibrate import refused_exports
-    from segdec.operating_point import Wish
+    from segdec.wish import Wish
 
     wish = Wish(max_escape, max_overkill, confidence, cost_escape, cost_overkill, defect_rate, review_budget)
     with bar("calibrating") as tell:

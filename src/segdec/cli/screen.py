@@ -279,6 +279,12 @@ def evaluation_lines(evaluation: Evaluation) -> list[str]:
         f"pixel AP {_value(evaluation.pixel.ap)}, AUPRO {_value(evaluation.pixel.aupro)},"
         f" Dice {_value(evaluation.pixel.dice)}",
     ]
+    if evaluation.folds:
+        lines.insert(
+            -1,
+            f"mean of the folds: AP {_value(evaluation.ap_mean, evaluation.ap_mean_interval)},"
+            f" AUROC {_value(evaluation.auroc_mean, evaluation.auroc_mean_interval)}",
+        )
     if best.fp is not None:
         lines.append(f"for comparison with the paper, best F1 on test: FP {best.fp}, FN {best.fn}")
     if evaluation.type_recall:
@@ -336,12 +342,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
     from segdec.score_axis import score_text
 
     sure = f"at {percent(calibration.confidence, exact=True)} confidence"
-    parts = f"{calibration.defective} defective and {calibration.good} good parts"
     lines = [
-        f"{parts}, "
-        + (
-            f"by group, in {calibration.images} images" if calibration.items == "groups" else "one image each"
-        ),
+        calibration.parts,
         f"defect from a score of {score_text(calibration.threshold)}",
         f"escapes: at most {percent(round_up(calibration.escape_bound))} of defective parts {sure}"
         f" ({calibration.escapes} of {calibration.defective} here)",

@@ -139,7 +139,6 @@ def _calibration(card: ModelCard) -> str:
         return ""
     escape, overkill = (percent(round_up(bound)) for bound in (made.escape_bound, made.overkill_bound))
     return (
-        f"{made.date}, {made.defective} defective and {made.good} good {made.items}: escapes at most"
-        f" {escape}, overkill at most {overkill} at {percent(made.confidence)} confidence; {made.method};"
-        f" data {made.data_hash}"
+        f"{made.date}, {made.parts}: escapes at most {escape}, overkill at most {overkill} at"
+        f" {percent(made.confidence)} confidence; {made.method}; data {made.data_hash}"
     )

@@ -167,8 +167,8 @@ def mistakes(evaluation: Evaluation) -> str:
         parts.append(f'<div class="mistakes">{cards}</div>' if cards else '<p class="soft">None.</p>')
     legend = (
         '<p class="soft">First the image, with marked defects outlined in yellow; then what the model sees,'
-        " from red to yellow, and in cyan what it would mark. The farther a score is on the wrong side of the"
-        " threshold, the earlier its image is shown.</p>"
+        " from red to yellow, and in cyan what it would mark. The farther a score is on the wrong side of its"
+        " threshold, on the scale of logits, the earlier its image is shown.</p>"
     )
     return legend + "".join(parts)
 
@@ -245,6 +245,11 @@ def _soft(interval: Interval) -> str:
 def _doubts(evaluation: Evaluation, word: str) -> list[str]:
     """Say what the figures do not show, where it is easily overlooked."""
     lines = []
+    if word == "image":
+        lines.append(
+            "Each image counts as a part of its own: no groups say which images show the same part. If some"
+            " do, the intervals are too narrow."
+        )
     for share, name, what, fate in (
         (evaluation.items.escape, "escape", "defective", "escape"),
         (evaluation.items.overkill, "overkill", "good", "are thrown away"),
@@ -283,13 +288,25 @@ def _figures(evaluation: Evaluation) -> str:
     rows = [
         ["average precision", metric_text(image.ap, image.ap_interval)],
         ["area under the ROC curve", metric_text(image.auroc, image.auroc_interval)],
+    ]
+    within = ""
+    if evaluation.folds:
+        within = ", of the means within each fold"
+        for name, mean, interval in (
+            ("average precision", evaluation.ap_mean, evaluation.ap_mean_interval),
+            ("area under the ROC curve", evaluation.auroc_mean, evaluation.auroc_mean_interval),
+        ):
+            rows.append([f"{name}, mean of the folds", metric_text(mean, interval)])
+    rows += [
         ["pixels: average precision", metric_text(pixel.ap)],
         ["pixels: AUPRO", metric_text(pixel.aupro)],
         ["pixels: IoU at the pixel threshold", metric_text(pixel.iou)],
     ]
-    if evaluation.folds:
-        rows.insert(1, ["average precision, mean of the folds", metric_text(evaluation.ap_mean)])
-    return f"<h3>In figures, with 95 % intervals</h3>{table([], rows, 'pairs')}"
+    note = (
+        f'<p class="soft">In brackets, 95 % intervals from a bootstrap of whole {item_word(evaluation)}s'
+        f"{within}. Figures of pixels have none.</p>"
+    )
+    return f"<h3>In figures</h3>{table([], rows, 'pairs')}{note}"
 
 
 def _card(mistake: Mistake, caught: bool) -> str:

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from segdec.backends.pytorch import TorchBackend
 from segdec.errors import ConfigError
 from segdec.predict import Predictor, Unreadable, predict_files
-from segdec.score_axis import to_logit
+from segdec.score_axis import above
 from segdec.suggest.pool import Candidate
 from segdec.types import Prediction
 
@@ -133,7 +133,7 @@ def centred(value: float, threshold: float) -> float:
     >>> centred(0.8, 0.8), centred(0.5, 0.5), round(centred(0.9, 0.5), 2)
     (0.5, 0.5, 0.9)
     """
-    return 1 / (1 + math.exp(float(to_logit(threshold) - to_logit(value))))
+    return 1 / (1 + math.exp(-above(value, threshold)))
 
 
 def measure(
