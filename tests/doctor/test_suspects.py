@@ -1,7 +1,8 @@
-"""Labels are doubted by scores that tell something of them: of images that were not trained on."""
+"""Labels are doubted by scores that tell something of them: of images not trained on, each fold by itself."""
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import numpy as np
@@ -9,7 +10,7 @@ import pytest
 
 from segdec.doctor.suspects import suspect_findings
 from segdec.errors import DataError
-from segdec.evaluate import evaluate_predictions, write_evaluation
+from segdec.evaluate import evaluate_predictions, join_folds, write_evaluation
 from segdec.imaging import write_image
 from segdec.judged import Judged
 from segdec.types import Prediction, Sample
@@ -89,3 +90,33 @@ def test_a_damaged_evaluation_is_an_error(judge, tmp_path):
         (tmp_path / "run" / "metrics.json").write_text(text)
         with pytest.raises(DataError, match=r"metrics\.json is no evaluation .* segdec evaluate"):
             suspect_findings(tmp_path / "run", samples)
+
+
+def test_the_scores_of_a_cross_validation_are_judged_fold_by_fold(judge, examine, tmp_path):
+    """One fold's network is sure, the other's is mild: their scores have no common means."""
+    sure = [(1, 0.99), (1, 0.98), (0, 0.6), (0, 0.7), (0, 0.99)]
+    mild = [(1, 0.3), (1, 0.4), (0, 0.01), (0, 0.02), (1, 0.01)]
+    (first, some), (second, others) = judge("fold0", sure), judge("fold1", mild, trained_on=[0])
+    found = examine(join_folds([first, second]), some + others)
+
+    assert json.loads((tmp_path / "run" / "metrics.json").read_text())["judged"]["trained_on"] == [
+        "fold1-0.png"
+    ]
+    # pooled, the good images of the first would be as bad as the defects of the second
+    assert sorted(names(found["suspect-labels"])) == ["fold0-4.png", "fold1-4.png"]
+    assert found["suspect-labels"].text.startswith("2 of 9 labels")
+    assert found["trained-on"].items == ("fold1-0.png",)
+
+
+def test_a_fold_whose_scores_are_of_no_use_is_named(judge, examine):
+    (first, some), (second, others) = (
+        judge("fold0", [*SOUND, (1, 0.01)]),
+        judge("fold1", [(1, 0.1), (0, 0.9)]),
+    )
+    third, good = judge("fold2", [(0, 0.1), (0, 0.9)])
+    found = examine(join_folds([first, second, third]), some + others + good)
+
+    assert names(found["suspect-labels"]) == ["fold0-6.png"]
+    assert found["suspect-labels"].text.startswith("1 of 7 labels")
+    assert "2 of 3 folds" in found["no-use-of-scores"].text
+    assert names(found["no-use-of-scores"]) == ["fold1", "fold2"]

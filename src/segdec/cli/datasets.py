@@ -25,7 +25,8 @@ def doctor(
         tuple[int, int] | None, typer.Option(help="Height and width that the network will see.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="An evaluated run, whose scores tell suspect labels.")
+        Path | None,
+        typer.Option(help="An evaluated run, or folds that evaluate joined; scores tell suspect labels."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for doctor.json and plan.json.")

@@ -48,7 +48,7 @@ def examine(
     setting
         Only this setting of it; None looks at all.
     run
-        A run that has been evaluated: its scores tell suspect labels.
+        A run that has been evaluated, or the joined folds of several: its scores tell suspect labels.
     image_size
         (height, width) that the network will see; None takes what training would choose.
     max_escape, confidence
