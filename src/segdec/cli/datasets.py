@@ -36,6 +36,7 @@ def doctor(
     from segdec.config import parse_config
     from segdec.data import describe, open_dataset
     from segdec.doctor import examine, make_plan, write_findings, write_plan
+    from segdec.runtime import computes_in_bf16
 
     config = parse_config({"data": {"image_size": image_size}}, "--image-size")
     dataset = open_dataset(data, config.data, one_class=True)
@@ -50,7 +51,7 @@ def doctor(
             confidence=confidence,
             watch=tell,
         )
-    plan = make_plan(findings.measured, can_tile=image_size is None)
+    plan = make_plan(findings.measured, can_tile=image_size is None, has_bf16=computes_in_bf16())
     if folder is not None:
         write_findings(findings, folder / "doctor.json")
         write_plan(plan, folder / "plan.json")
