@@ -510,6 +510,7 @@ def test_doctor_examines_plans_and_train_follows(call, tmp_path):
     assert code == 0
     assert "wrong" not in said.lower()
     assert said.index("doubtful: ") < said.index("fact: ") < said.index("The plan:")
+    assert 'train.precision = "auto": this machine ' in said
     found = json.loads((tmp_path / "found" / "doctor.json").read_text())
     assert {"wish", "sizes", "classes"} <= {each["kind"] for each in found["findings"]}
 

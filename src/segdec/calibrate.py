@@ -12,7 +12,7 @@ from segdec.errors import DataError, ImageError, ModelError
 from segdec.items import Items, score_items
 from segdec.judged import samples_to_judge
 from segdec.model_card import Calibration
-from segdec.model_io import model_folder, read_hashes, write_calibration
+from segdec.model_io import OTHERS, model_folder, read_hashes, write_calibration
 from segdec.operating_point import OperatingPoint, choose_thresholds, refuse_one_class
 from segdec.predict import Predictor, Unreadable, predict_files
 from segdec.types import Sample
@@ -52,7 +52,8 @@ def calibrate(
     UnsupportedError
         If the data are too few for the wish.
     DataError
-        If an image took part in the training, stands for two items or cannot be used, or a class is missing.
+        If an image took part in the training, be it of a model that this one comes from, stands for two
+        items or cannot be used, or a class is missing.
     ModelError
         If the folder holds no model.
     OutputError
@@ -64,13 +65,14 @@ def calibrate(
     tell = watch or (lambda _done, _of: None)
     check = check_files(samples, strict=True, progress=lambda n, of: tell(n, 2 * of))
     seen = read_hashes(model)
+    says_all = seen is not None and OTHERS not in seen
     _refuse_seen(check, seen or frozenset())
     _refuse_copies(samples, check)
     labels = [sample.label for sample in samples]
     refuse_one_class(score_items(labels, labels, [_item(sample) for sample in samples]))  # scoring takes long
     items = _score(predictor, samples, lambda n, of: tell(of + n, 2 * of))
     point = choose_thresholds(items, wish)
-    calibration = _record(point, wish, samples, check, disjoint=seen is not None)
+    calibration = _record(point, wish, samples, check, disjoint=says_all)
     write_calibration(model, calibration, check.image_hashes.values())
     return calibration
 
@@ -121,7 +123,8 @@ def _refuse_seen(check: FileCheck, seen: frozenset[str]) -> None:
     if overlap:
         raise DataError(
             f"{len(overlap)} of {len(check.image_hashes)} calibration images took part in the model's"
-            f" training ({overlap[0]} is the first); no bound can be had from them: calibrate on other images"
+            f" training, or in that of a model that it comes from ({overlap[0]} is the first); no bound can"
+            " be had from them: calibrate on other images"
         )
 
 

@@ -12,7 +12,7 @@ from segdec.data import FileCheck, check_files, open_dataset
 from segdec.data.published import KOLEKTOR_EXCLUDED
 from segdec.data.tables import PART_NAMES
 from segdec.errors import DataError
-from segdec.model_io import read_hashes, read_model
+from segdec.model_io import OTHERS, read_hashes, read_model
 from segdec.runs import open_run, open_run_on
 from segdec.types import Sample
 
@@ -30,7 +30,8 @@ class Judged:
         Names of the images that took part in the calibration of the model they judge, be it under another
         name. A model that does not say which did knows its calibration data as a whole.
     trained_on
-        The same for the training; None where a model does not say which images did.
+        The same for the training; None where a model does not say which images did, or not of all, and none
+        of those that it names is here.
     """
 
     data_hashes: dict[str, str] = field(default_factory=dict)
@@ -167,7 +168,9 @@ def look_at_judged(
     else:  # calibrated before such a list was kept, or not at all
         whole = card.calibration is not None and card.calibration.data_hash == check.data_hash
         calibrated = tuple(check.image_hashes) if whole else ()
-    return Judged({part: check.data_hash}, calibrated, None if seen is None else _known(check, seen))
+    trained = _known(check, seen or frozenset())
+    says_all = seen is not None and OTHERS not in seen
+    return Judged({part: check.data_hash}, calibrated, trained if trained or says_all else None)
 
 
 def _known(check: FileCheck, hashes: frozenset[str]) -> tuple[str, ...]:

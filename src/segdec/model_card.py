@@ -45,7 +45,8 @@ class Calibration(_Frozen):
     items: Literal["groups", "images"]
     """Whether several images make an item, or each is one."""
     disjoint: bool
-    """True where no image took part in the training, as checked; False where the model does not say."""
+    """True where no image took part in the training, as checked; False where the model does not say, or a
+    model that it comes from."""
     wish: dict[str, float]
     """What was asked for."""
     confidence: float

@@ -3,7 +3,8 @@
 ``model.json`` says what the network is, what its input looks like, where its threshold comes from, where
 it was trained, and the SHA-256 of every file. For ``model.json`` itself that is the SHA-256 of all its
 other entries, as JSON with sorted keys and without spaces. ``images.sha256`` lists the images that took
-part in the training, so that a calibration can refuse them; models of unknown origin have none.
+part in the training, or in that of a model that it began with or learnt from, so that a calibration can
+refuse them; models of unknown origin have none.
 """
 
 from __future__ import annotations
@@ -30,6 +31,8 @@ from segdec.model_card import FORMAT_VERSION, Calibration, ModelCard
 CARD = "model.json"
 WEIGHTS = "weights.safetensors"
 IMAGES = "images.sha256"
+OTHERS = "others"
+"""Stands among the hashes where the list is not whole: a model that this one comes from does not say."""
 
 
 def write_model(
@@ -201,7 +204,7 @@ def dump_hashes(hashes: Iterable[str]) -> bytes:
 
 
 def read_hashes(folder: Path) -> frozenset[str] | None:
-    """Read which images took part in a model's training.
+    """Read which images took part in a model's training, or in that of a model that it comes from.
 
     Parameters
     ----------
@@ -211,7 +214,8 @@ def read_hashes(folder: Path) -> frozenset[str] | None:
     Returns
     -------
     frozenset of str or None
-        SHA-256 of image files, hexadecimal; None where the model does not say.
+        SHA-256 of image files, hexadecimal, and `OTHERS` where these are not all; None where the model does
+        not say.
 
     Raises
     ------

@@ -12,7 +12,7 @@ from segdec.config import STRIDE, Config
 from segdec.data import FileCheck, check_files, make_split, open_dataset
 from segdec.errors import ConfigError, DataError, ImageError, OutputError
 from segdec.inputs import check_size
-from segdec.model_io import CARD
+from segdec.model_io import CARD, OTHERS, read_hashes
 from segdec.runs import Run
 from segdec.runtime import commit, machine, versions
 from segdec.tiles import choose_tiling
@@ -54,6 +54,8 @@ def start_run(
         If the data set cannot be used.
     OutputError
         If the folder holds a run or a model.
+    ModelError
+        If ``train.start_from`` or ``train.teacher`` names no model.
     """
     if (folder / "config.toml").exists():
         raise OutputError(
@@ -102,7 +104,14 @@ def start_run(
         "unreadable": check.unreadable,
     }
     hashes = frozenset(check.image_hashes.values())
-    return Run(folder, config, split, meta, hashes, excluded=dataset.excluded)
+    return Run(folder, config, split, meta, hashes, _inherited(config), excluded=dataset.excluded)
+
+
+def _inherited(config: Config) -> frozenset[str]:
+    """Return the hashes of what taught the models that a run begins with and learns from."""
+    models = {config.train.start_from, config.train.teacher} - {None}
+    lists = [read_hashes(Path(str(model))) for model in models]
+    return frozenset().union(*((OTHERS,) if each is None else each for each in lists))
 
 
 def _without(split: Split, lost: Container[str]) -> Split:

@@ -3,7 +3,8 @@
 ::
 
     RUN/  config.toml  meta.json  split.json  images.sha256  log.jsonl  checkpoints/  model/
-          answers.safetensors (with a teacher)  plan.json (where the settings were planned)
+          inherited.sha256 (begun with a model)  answers.safetensors (with a teacher)
+          plan.json (where the settings were planned)
           metrics.json  scores.csv (after an evaluation)
 """
 
@@ -21,8 +22,10 @@ from segdec.data import check_files, load_split, open_dataset, save_split
 from segdec.data.answers import Answers, save_answers
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.files import atomic_write, sha256
-from segdec.model_io import IMAGES, dump_hashes
+from segdec.model_io import IMAGES, OTHERS, dump_hashes
 from segdec.types import Sample, Split
+
+_INHERITED = "inherited.sha256"
 
 _MACHINE_SETTINGS = {
     "train": ("precision", "context", "compile", "tensorboard", "accumulate"),
@@ -48,6 +51,9 @@ class Run:
         date, excluded and unreadable files.
     image_hashes
         SHA-256 of the images that teach and choose; empty where a folder does not say.
+    inherited
+        The same of the models that it began with and learns from, and of theirs; `segdec.model_io.OTHERS`
+        among them where one does not say.
     answers
         A teacher's, to the images of `teaching`; None where labels and masks teach, or nothing is to be
         taught (`open_run` leaves them in their file).
@@ -60,6 +66,7 @@ class Run:
     split: Split
     meta: dict[str, Any]
     image_hashes: frozenset[str] = frozenset()
+    inherited: frozenset[str] = frozenset()
     answers: Answers | None = field(default=None, compare=False)  # arrays have no single equality
     excluded: dict[str, str] = field(default_factory=dict)
 
@@ -99,6 +106,8 @@ def write_run(run: Run, plan: Mapping[str, Any] | None = None) -> None:
         _make_folder(run.folder)
         save_split(run.split, run.folder / "split.json")
         atomic_write(run.folder / IMAGES, dump_hashes(run.image_hashes))
+        if run.inherited:
+            atomic_write(run.folder / _INHERITED, dump_hashes(run.inherited))
         if run.answers is not None:
             save_answers(run.answers, run.folder)
         atomic_write(run.folder / "meta.json", _json(run.meta))
@@ -153,10 +162,18 @@ def open_run(folder: Path, settings: tuple[str, ...] = (), data: Path | None = N
             f" segdec train DATA --resume --out {folder}"
         )
     dataset = open_dataset(data or Path(meta["data"]), config.data)
-    images = folder / IMAGES
-    seen = images.read_text(encoding="ascii").split() if images.exists() else ()
     split = load_split(folder / "split.json", dataset, config.data.together)
-    return Run(folder, config, split, meta, frozenset(seen), excluded=dataset.excluded)
+    alone = config.train.start_from is None and config.train.teacher is None
+    return Run(
+        folder,
+        config,
+        split,
+        meta,
+        image_hashes=_read_hashes(folder / IMAGES),
+        # begun before it was kept: nobody knows what taught the other models
+        inherited=_read_hashes(folder / _INHERITED) or frozenset(() if alone else (OTHERS,)),
+        excluded=dataset.excluded,
+    )
 
 
 def open_run_on(folder: Path, data: Path) -> Run | None:
@@ -267,6 +284,10 @@ def move_data(run: Run, data: Path) -> Run:
     moved = replace(run, meta=run.meta | {"data": place})
     atomic_write(run.folder / "meta.json", _json(moved.meta))
     return moved
+
+
+def _read_hashes(path: Path) -> frozenset[str]:
+    return frozenset(path.read_text(encoding="ascii").split() if path.exists() else ())
 
 
 def _read_meta(path: Path) -> dict[str, Any]:

@@ -136,14 +136,16 @@ def device_type() -> str:
     return "cuda" if torch.cuda.is_available() else "cpu"
 
 
-def computes_in_bf16(device: str) -> bool:
+def computes_in_bf16(device: str | None = None) -> bool:
     """Tell whether a device has instructions for bf16; emulated, it is far slower than fp32.
 
     Parameters
     ----------
     device
-        Its type in torch's words, "cpu" or "cuda".
+        Its type in torch's words, "cpu" or "cuda"; None is what would train here.
     """
+    if device is None:
+        device = "cuda" if has_gpu() else "cpu"
     if device == "cpu":
         return cpu_kind() != "other"
     import torch

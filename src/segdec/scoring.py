@@ -98,7 +98,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         ),
         versions=versions(),
     )
-    images = {IMAGES: dump_hashes(run.image_hashes)} if run.image_hashes else {}
+    images = {IMAGES: dump_hashes(run.image_hashes | run.inherited)} if run.image_hashes else {}
     write_model(run.model, card, {name: tensor.numpy() for name, tensor in weights.items()}, images)
 
 

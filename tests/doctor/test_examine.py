@@ -96,6 +96,25 @@ def test_an_impossible_wish_is_refused(sound, wish):
         examine(sound.open(), **wish)
 
 
+@pytest.mark.parametrize(
+    ("wish", "said"),
+    [
+        ({"max_escape": 1}, "--max-escape must lie between 0 and 1, got 1; write e.g. 0.05 for 5 %"),
+        ({"confidence": 0}, "--confidence must lie between 0 and 1, got 0; write e.g. 0.95 for 95 %"),
+        ({"run": "nowhere"}, "scores.csv cannot be read"),
+    ],
+)
+def test_what_cannot_be_is_said_before_any_image_is_read(sound, wish, said):
+    read = []
+    wish = {key: sound.folder / value if key == "run" else value for key, value in wish.items()}
+
+    with pytest.raises((ConfigError, DataError)) as error:
+        examine(sound.open(), watch=lambda *done: read.append(done), **wish)
+
+    assert said in str(error.value)
+    assert read == []
+
+
 def test_unreadable_files_are_listed_first(sound):
     dataset = sound.open()
     (sound.folder / "good3.png").write_bytes(b"no image")

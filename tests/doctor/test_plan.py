@@ -113,6 +113,22 @@ def test_few_defects_take_folds_and_more_epochs():
     assert tree(replace(MEASURED, defective=10))["train"]["epochs"] == 100
 
 
+@pytest.mark.parametrize(
+    ("has_bf16", "words"),
+    [
+        (True, "this machine computes bf16 in hardware"),
+        (False, "this machine has no hardware for bf16"),
+        (None, "no machine was looked at"),
+    ],
+)
+def test_precision_rests_on_the_machine(has_bf16, words):
+    plan = make_plan(MEASURED, has_bf16=has_bf16)
+
+    (choice,) = (choice for choice in plan.choices if choice.key == "train.precision")
+    assert (choice.value, choice.measured) == ("auto", words)
+    assert choice.reason == "bf16 where the machine that trains computes it in hardware, else fp32"
+
+
 def test_only_a_long_training_is_compiled_and_only_where_that_can_be():
     def compiles(measured, *, can):
         return make_plan(measured, can_compile=can).settings()["train"].get("compile", False)

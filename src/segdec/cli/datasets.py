@@ -25,7 +25,8 @@ def doctor(
         tuple[int, int] | None, typer.Option(help="Height and width that the network will see.")
     ] = None,
     run: Annotated[
-        Path | None, typer.Option(help="An evaluated run, whose scores tell suspect labels.")
+        Path | None,
+        typer.Option(help="An evaluated run, or folds that evaluate joined; scores tell suspect labels."),
     ] = None,
     folder: Annotated[
         Path | None, typer.Option("--out", help="Folder for doctor.json and plan.json.")
@@ -35,6 +36,7 @@ def doctor(
     from segdec.config import parse_config
     from segdec.data import describe, open_dataset
     from segdec.doctor import examine, make_plan, write_findings, write_plan
+    from segdec.runtime import computes_in_bf16
 
     config = parse_config({"data": {"image_size": image_size}}, "--image-size")
     dataset = open_dataset(data, config.data, one_class=True)
@@ -49,7 +51,7 @@ def doctor(
             confidence=confidence,
             watch=tell,
         )
-    plan = make_plan(findings.measured, can_tile=image_size is None)
+    plan = make_plan(findings.measured, can_tile=image_size is None, has_bf16=computes_in_bf16())
     if folder is not None:
         write_findings(findings, folder / "doctor.json")
         write_plan(plan, folder / "plan.json")

@@ -359,8 +359,8 @@ def calibration_lines(calibration: Calibration) -> list[str]:
         )
     if not calibration.disjoint:
         lines.append(
-            "The model does not say which images it was trained on: the bounds hold only if none of these"
-            " took part in its training."
+            "The model does not name all the images that it was trained on: the bounds hold only if none of"
+            " these took part in its training."
         )
     return lines
 

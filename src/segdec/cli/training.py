@@ -118,7 +118,7 @@ def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
     """Plan what is not given, from the training part alone: nothing of what judges shall tell."""
     from segdec.data import make_split
     from segdec.doctor import make_plan, measure_training_part
-    from segdec.runtime import can_compile, require_torch
+    from segdec.runtime import can_compile, computes_in_bf16, require_torch
 
     require_torch()
     split = make_split(dataset, config.data, config.train.seed)
@@ -126,7 +126,8 @@ def _plan(dataset: Dataset, config: Config, given: list[str]) -> Plan:
     measured = measure_training_part(split.train, config.data.image_size, tiles=tiles)
     # a teacher answers for whole images, and who gives a size means it
     whole = config.data.image_size is not None or config.train.teacher is not None
-    plan = make_plan(measured, can_compile=can_compile(), can_tile=not (tiles or whole))
+    can_tile = not (tiles or whole)
+    plan = make_plan(measured, can_compile=can_compile(), can_tile=can_tile, has_bf16=computes_in_bf16())
     chosen = {setting.partition("=")[0].strip() for setting in given}
     return plan.without(chosen | {"data.image_size"} if tiles else chosen)
 

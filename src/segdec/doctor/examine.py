@@ -10,7 +10,7 @@ from segdec.doctor.findings import Finding, Findings, sort_findings
 from segdec.doctor.leaks import can_be_divided, duplicate_findings, leak_findings, twin_groups
 from segdec.doctor.masks import mask_findings, vanishing_findings
 from segdec.doctor.measure import Seen, measure
-from segdec.doctor.numbers import balance_findings, grey_findings, size_findings, wish_findings
+from segdec.doctor.numbers import balance_findings, check_wish, grey_findings, size_findings, wish_findings
 from segdec.doctor.reading import look_at_all
 from segdec.doctor.suspects import suspect_findings
 from segdec.errors import DataError
@@ -48,7 +48,7 @@ def examine(
     setting
         Only this setting of it; None looks at all.
     run
-        A run that has been evaluated: its scores tell suspect labels.
+        A run that has been evaluated, or the joined folds of several: its scores tell suspect labels.
     image_size
         (height, width) that the network will see; None takes what training would choose.
     max_escape, confidence
@@ -67,6 +67,8 @@ def examine(
     ConfigError
         If a wish is no share in (0, 1).
     """
+    check_wish(max_escape, confidence)  # what cannot be is refused now: reading takes long
+    suspects = [] if run is None else suspect_findings(run, dataset.samples)
     looks, unreadable = look_at_all(dataset.samples, watch)
     if not looks:
         name, reason = next(iter(unreadable.items()), (str(dataset.root), "it holds no images"))
@@ -87,7 +89,7 @@ def examine(
         *grey_findings(looks),
         *balance_findings(dataset.samples),
         *wish_findings(dataset.samples, max_escape, confidence),
-        *(suspect_findings(run, dataset.samples) if run is not None else ()),
+        *suspects,
     ]
     forms = [None if look.outline is None else look.outline.form for look in looks]
     seen = [Seen(look.sample, look.size, look.marked, form) for look, form in zip(looks, forms, strict=True)]

@@ -122,6 +122,27 @@ def grey_findings(looks: Sequence[Look]) -> list[Finding]:
     return findings
 
 
+def check_wish(max_escape: float, confidence: float) -> None:
+    """Refuse a wish that cannot be.
+
+    Parameters
+    ----------
+    max_escape, confidence
+        What `wish_findings` takes.
+
+    Raises
+    ------
+    ConfigError
+        If one is no share in (0, 1).
+    """
+    for name, share, such in (
+        ("--max-escape", max_escape, "0.05 for 5 %"),
+        ("--confidence", confidence, "0.95 for 95 %"),
+    ):
+        if not 0 < share < 1:
+            raise ConfigError(f"{name} must lie between 0 and 1, got {share}; write e.g. {such}")
+
+
 def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: float) -> list[Finding]:
     """Tell whether there are enough defective items to promise an escape rate.
 
@@ -130,21 +151,13 @@ def wish_findings(samples: Sequence[Sample], max_escape: float, confidence: floa
     samples
         Of the data set.
     max_escape, confidence
-        Both in (0, 1).
+        Both in (0, 1), as `check_wish` has it.
 
     Returns
     -------
     list of Finding
         One.
-
-    Raises
-    ------
-    ConfigError
-        If a wish is no share in (0, 1).
     """
-    for name, share in (("--max-escape", max_escape), ("--confidence", confidence)):
-        if not 0 < share < 1:
-            raise ConfigError(f"{name} must lie between 0 and 1, got {share}; write e.g. 0.05 for 5 %")
     needed = cases_needed(max_escape, confidence)
     parts = Counter(part for part, _ in {(s.part, s.group or s.name) for s in samples if s.label})
     published = next((part for part in reversed(PARTS) if parts[part]), None)

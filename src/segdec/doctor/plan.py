@@ -102,7 +102,9 @@ class Plan:
         return [*lines, *(f"advice: {text}" for text in self.advice)]
 
 
-def make_plan(measured: Measured, *, can_compile: bool = False, can_tile: bool = True) -> Plan:
+def make_plan(
+    measured: Measured, *, can_compile: bool = False, can_tile: bool = True, has_bf16: bool | None = None
+) -> Plan:
     """Plan the training.
 
     Parameters
@@ -113,6 +115,8 @@ def make_plan(measured: Measured, *, can_compile: bool = False, can_tile: bool =
         True lets the plan compile the network for long trainings: the machine that trains can do it.
     can_tile
         False where the size that images are resized to is given.
+    has_bf16
+        Whether this machine computes bf16 in hardware; None where that was not looked at.
 
     Returns
     -------
@@ -129,7 +133,7 @@ def make_plan(measured: Measured, *, can_compile: bool = False, can_tile: bool =
             vanishing=measured.unscaled_vanishing,
         )
     size = tiles or [_size(measured)]
-    choices = [*size, *_data(measured), *_loss(measured), *_train(measured)]
+    choices = [*size, *_data(measured), *_loss(measured), *_train(measured, has_bf16)]
     if can_compile:
         choices += _compile(measured)
     plan = Plan(tuple(choices), tuple(_advice(measured, in_tiles=bool(tiles))))
@@ -297,7 +301,7 @@ def _outlines(measured: Measured, rough: bool) -> tuple[str, str]:
     return words, "outlines follow the defects (as in the paper)"
 
 
-def _train(measured: Measured) -> Sequence[Choice]:
+def _train(measured: Measured, has_bf16: bool | None) -> Sequence[Choice]:
     low, high = _EPOCHS
     epochs = _epochs(measured)
     pixels = math.prod(measured.image_size)
@@ -321,7 +325,16 @@ def _train(measured: Measured) -> Sequence[Choice]:
             "the paper's for delta 1; where the loss does not fall, try 0.1",
             "not measured",
         ),
-        Choice("train.precision", "auto", "bf16 where the machine computes it in hardware", "not measured"),
+        Choice(
+            "train.precision",
+            "auto",
+            "bf16 where the machine that trains computes it in hardware, else fp32",
+            {
+                True: "this machine computes bf16 in hardware",
+                False: "this machine has no hardware for bf16",
+                None: "no machine was looked at",
+            }[has_bf16],
+        ),
     ]
 
 
