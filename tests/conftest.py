@@ -12,12 +12,15 @@ import pytest
 
 from segdec.config import load_config
 from segdec.data.synthetic import write_dagm_like
+from segdec.metrics import average_precision
 from segdec.model_io import IMAGES, read_model, write_model
 from segdec.predict import Predictor
+from segdec.runs import open_run
 from segdec.train import train
 
 LEARNING = (
     "data.image_size=[64, 96]",
+    "data.val_fraction=0.1",
     "data.workers=0",
     "network.block_channels=[8, 8, 16]",
     "network.block_depths=[1, 2, 2]",
@@ -25,8 +28,9 @@ LEARNING = (
     "network.context_kernel=5",
     "train.epochs=30",
     "train.learning_rate=0.3",
-    "train.batch_size=2",
+    "train.batch_size=4",
     "train.precision=fp32",
+    "augment.flip=true",
 )
 
 
@@ -69,5 +73,11 @@ def trained_run(
 ) -> Path:
     """Return a run folder of a small network, trained on made-up images; copy it before changing it."""
     folder = tmp_path_factory.mktemp("trained")
-    write_dagm_like(folder / "data", 0, (64, 96), train=(12, 12), test=(6, 6))
-    return train_apart(folder / "data", folder / "run", LEARNING)
+    write_dagm_like(folder / "data", 0, (64, 96), train=(40, 40), test=(6, 6), texture="brushed")
+    run = open_run(train_apart(folder / "data", folder / "run", LEARNING))
+    predictor, judged = Predictor(run.folder, "cpu"), (*run.split.val, *run.split.test)
+    scores = [predictor.predict(sample.image).score for sample in judged]
+    ap = average_precision([sample.label for sample in judged], scores).value
+    assert ap is not None
+    assert ap > 0.9  # what has learnt little proves little more than random weights
+    return run.folder

@@ -55,7 +55,7 @@ def call(monkeypatch, capsys, tmp_path):
 
 def one_line(stderr: str) -> str:
     """Return the message of an error, after checking that it is one line."""
-    lines = stderr.strip().splitlines()
+    lines = stderr.splitlines()
     assert len(lines) == 1, stderr
     assert lines[0].startswith("Error: ")
     assert "Traceback" not in stderr

@@ -107,6 +107,13 @@ def test_tiles_answer_like_the_whole_where_cells_stand_alone(
     assert score == pytest.approx(whole_score[0], abs=1e-6)
 
 
+@given(SIDES, SIDES, TILINGS)
+def test_a_joined_map_is_never_above_one(height: int, width: int, tiling: Tiling) -> None:
+    """Weights that add up to 1 but for rounding must not push a score map out of [0, 1]."""
+    _, cells = score_tiles(PixelRows(np.full((height, width, 1), 255, np.uint8)), tiling, cell_means)
+    assert cells.max() <= 1
+
+
 @pytest.mark.parametrize("size", [(200, 333), (97, 1), (64, 64), (129, 130), (150, 401)])
 @pytest.mark.parametrize("overlap", ["auto", 64, 88])
 def test_a_network_with_frozen_normalisation_draws_the_same_map_from_tiles(

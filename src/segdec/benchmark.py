@@ -186,10 +186,12 @@ def benchmark_model(
     with _images(_config(card.image_size, "auto", "auto"), 2) as samples:
         figures = _time_predictions(predictor, samples, runs, tell, batch)
     height, width = card.image_size
+    notice = predictor.choice.notice
     return [
         f"machine  {found['cpu']}, {found['cores']} cores, bf16: {found['cpu_kind']}",
         f"network  that of {model}, {predictor.backend.name} {predictor.backend.precision}",
         f"timed    the prediction of one image{_in_batches(batch)}, {height} x {width}",
+        *([] if notice is None else [f"note     {notice}"]),
         "",
         *figures,
     ]

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from segdec.certificate import in_8_bits, read_certificate
+from segdec.certificate import export_targets, read_certificate
 from segdec.data import FileCheck, check_files
 from segdec.errors import DataError, ImageError, ModelError
 from segdec.items import Items, score_items
@@ -104,9 +104,7 @@ def refused_exports(model: Path, calibration: Calibration) -> tuple[str, ...]:
         return ()  # damaged: it has certified nothing
     if found is None or found.thresholds == (calibration.threshold, calibration.review_threshold):
         return ()
-    passed = [check for check in found.checks if check.passed]
-    eight = ("int8",) if any(in_8_bits(check.precision) for check in passed) else ()
-    return (*sorted({check.backend for check in passed}), *eight)
+    return export_targets([check for check in found.checks if check.passed])
 
 
 def _refuse_left_out(excluded: dict[str, str]) -> None:

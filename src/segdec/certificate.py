@@ -6,7 +6,7 @@ stayed within its limits, and where neither it, nor the weights, nor the thresho
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -156,6 +156,23 @@ class Certificate(_Frozen):
     def thresholds(self) -> tuple[float, float | None]:
         """The threshold and the review threshold, as of a `segdec.model_card.ModelCard`."""
         return self.threshold, self.review_threshold
+
+
+def export_targets(checks: Sequence[Check]) -> tuple[str, ...]:
+    """Name what a model is to be exported to, so that these are certified again.
+
+    Parameters
+    ----------
+    checks
+        Of its exports.
+
+    Returns
+    -------
+    tuple of str
+        Targets of `segdec export --to`.
+    """
+    eight = ("int8",) if any(in_8_bits(check.precision) for check in checks) else ()
+    return (*sorted({check.backend for check in checks}), *eight)
 
 
 def read_certificate(folder: Path) -> Certificate | None:

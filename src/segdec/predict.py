@@ -97,6 +97,8 @@ class Predictor:
     ----------
     card : ModelCard
         What the model says of itself.
+    choice : segdec.backends.Choice
+        What was chosen to compute; its ``notice`` names certified exports that were changed and left out.
     backend : Backend
         What computes.
     threshold : float
@@ -143,10 +145,10 @@ class Predictor:
         self.pixel_threshold = self.card.pixel_threshold
         if backend == "auto" and device is not None:
             backend = "torch"
-        choice = choose_backend(
+        self.choice = choose_backend(
             folder, self.card, backend, precision, context, allow_uncertified, self.tiling
         )
-        self.backend = open_backend(choice, self.card, weights, device, threads)
+        self.backend = open_backend(self.choice, self.card, weights, device, threads)
 
     def predict(self, image: NDArray[Any] | str | Path, name: str = "") -> Prediction:
         """Predict one image.

@@ -231,7 +231,7 @@ def score_tiles(
     columns = list(zip(tiling.starts(width), tiling.weights(width), strict=True))
     # (h, w) in cells, as far as the tiles reach
     cells = np.zeros([tiling.starts(length)[-1] // STRIDE + side for length in image.size], np.float32)
-    scores = []
+    scores, highest = [], -np.inf
     for y, down in zip(tiling.starts(height), tiling.weights(height), strict=True):
         band = image.read(y, min(y + tiling.tile, height))  # (at most T, W, C)
         for first in range(0, len(columns), batch_size):
@@ -239,9 +239,11 @@ def score_tiles(
             tiles = [pad_tile(band[:, x : x + tiling.tile], tiling.tile) for x, _ in chunk]
             found, maps = infer(tiles)  # (n,), (n, T/8, T/8)
             scores.append(found)
+            highest = max(highest, float(maps.max()))
             for (x, along), score_map in zip(chunk, maps, strict=True):
                 top, left = y // STRIDE, x // STRIDE
                 cells[top : top + side, left : left + side] += np.outer(down, along) * score_map
+    np.minimum(cells, highest, out=cells)  # no mean is above it, except by rounding
     return float(np.concatenate(scores).max()), cells[: _cells(height), : _cells(width)]
 
 

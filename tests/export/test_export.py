@@ -198,6 +198,63 @@ def test_an_altered_file_is_refused(run: Path, monkeypatch, capsys) -> None:
     assert "was changed after its certification" in capsys.readouterr().err
 
 
+def alter(run: Path, *names: str) -> None:
+    for name in names:
+        path = run / "model" / name
+        path.write_bytes(path.read_bytes() + b"\x12\x00")
+
+
+def notice_of(run: Path, *names: str, to: str) -> str:
+    model = run / "model"
+    changed = ", ".join(str(model / name) for name in names)
+    return (
+        f"changed after certification and not used: {changed}; certify again with: segdec export {model} --to"
+        f" {to}"
+    )
+
+
+def test_an_altered_file_is_not_passed_over_in_silence(run: Path, monkeypatch, capsys) -> None:
+    set_times(run, {("onnx", "int8"): 2.0})
+    alter(run, "model.onnx")
+    said = notice_of(run, "model.onnx", to="onnx")
+    for backend in ("auto", "onnx"):
+        assert call(monkeypatch, "predict", run, images_of(run)[0], "--backend", backend) == 0
+        printed = capsys.readouterr()
+        assert printed.err.splitlines() == [said]
+        assert len(printed.out.splitlines()) == 1
+        predictor = Predictor(run, backend=backend, threads=1)
+        assert (predictor.backend.name, predictor.backend.precision) == ("onnx", "int8")
+        assert predictor.choice.notice == said
+    assert capsys.readouterr() == ("", "")  # in Python nothing is printed
+    assert call(monkeypatch, "benchmark", "predict", "--model", run, "--runs", 3) == 0
+    assert said in capsys.readouterr().out
+
+
+def test_torch_is_not_taken_in_silence_for_altered_files(run: Path, monkeypatch) -> None:
+    set_times(run, {("onnx", "fp32"): 2.0, ("openvino", "int8"): 3.0})
+    assert chosen(run).notice is None
+    names = ("model.onnx", "model-spectral.onnx", "model-int8-spectral.onnx")
+    alter(run, *names)
+    taken = chosen(run)
+    assert taken.backend == "torch"
+    assert taken.notice == notice_of(run, *sorted(names), to="onnx openvino int8")
+    monkeypatch.setattr(choice, "is_installed", lambda name: name != "openvino")
+    assert chosen(run, precision="fp32").notice == notice_of(run, "model.onnx", to="onnx")
+    assert chosen(run, backend="torch").notice is None  # that is what was asked for
+    monkeypatch.setattr(choice, "has_gpu", lambda: True)
+    assert chosen(run).notice is None  # exports are for CPUs
+
+
+def test_of_an_altered_file_that_would_not_be_used_anyway_nothing_is_said(run: Path, monkeypatch) -> None:
+    set_times(run, {})
+    alter(run, "model.onnx")
+    card, _ = read_model(run)
+    changed = card.model_copy(update={"threshold": 0.123, "threshold_from": "default"})
+    assert backends.choose_backend(run / "model", changed).notice is None  # was certified at others
+    rewrite(run, passed=False, reason="AP falls")
+    assert chosen(run).notice is None
+
+
 def test_the_reason_is_that_of_the_file_and_precision_it_stands_with(run: Path) -> None:
     """A changed file also fails in another precision; what is said first is that it was changed."""
     rewrite(run, passed=False, reason="AP falls")

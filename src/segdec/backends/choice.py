@@ -17,6 +17,7 @@ from segdec.certificate import (
     Form,
     Precision,
     Tiles,
+    export_targets,
     in_8_bits,
     read_certificate,
 )
@@ -26,6 +27,8 @@ from segdec.model_card import ModelCard
 from segdec.model_io import WEIGHTS
 from segdec.runtime import cpu_kind, cpu_name, gpu_name, has_gpu
 from segdec.tiles import Tiling, trained_tiling
+
+_CHANGED = "was changed after its certification"
 
 _MODULES = {"torch": "torch", "onnx": "onnxruntime", "openvino": "openvino"}
 
@@ -40,12 +43,16 @@ class Choice:
         As in a certificate.
     file
         The graph; PyTorch needs none.
+    notice
+        Which certified files could have been taken if they had not been changed since, and the command that
+        certifies them again; None where there are none.
     """
 
     backend: BackendName
     precision: Precision = "fp32"
     context: Literal["auto", "direct", "spectral"] = "auto"
     file: Path | None = None
+    notice: str | None = None
 
 
 def choose_backend(
@@ -108,18 +115,20 @@ def choose_backend(
     wanted = _Wish(backend, precision, context, tiling)
     certificate = read_certificate(folder)
     checks = [check for check in _nearest(certificate.checks) if wanted.fits(check)] if certificate else []
-    usable = [check for check in checks if refusal(folder, card, certificate, check, tiling) is None]
     torch_fits = backend == "auto" and precision in (None, "fp32") and is_installed("torch")
-    if backend == "auto":
-        usable = [check for check in usable if _runs_here(check)]
+    possible = [check for check in checks if backend != "auto" or _runs_here(check)]
     if torch_fits and has_gpu():
-        usable = [check for check in usable if check.backend == "torch"]
+        possible = [check for check in possible if check.backend == "torch"]
+    judged = [(check, refusal(folder, card, certificate, check, tiling)) for check in possible]
+    usable = [check for check, reason in judged if reason is None]
+    changed = [check for check, reason in judged if reason == _CHANGED]
+    notice = _notice(folder, card, certificate, changed, tiling)
     if usable:
         best = min(usable, key=_relative_time)
         if not torch_fits or _relative_time(best) < 1:
-            return Choice(best.backend, best.precision, best.context, folder / best.file)
+            return Choice(best.backend, best.precision, best.context, folder / best.file, notice)
     if torch_fits:
-        return Choice("torch", context=context)
+        return Choice("torch", context=context, notice=notice)
     if allow_uncertified:
         return _any_file(folder, wanted, checks)
     if backend == "auto" and precision in (None, "fp32") and not wanted.is_there(folder):
@@ -165,7 +174,14 @@ def refusal(
     if not path.is_file():
         return "is missing"
     if sha256(path.read_bytes()) != check.sha256:
-        return "was changed after its certification"
+        return _CHANGED
+    return _refusal_as_certified(card, certificate, check, tiling)
+
+
+def _refusal_as_certified(
+    card: ModelCard, certificate: Certificate, check: Check, tiling: Tiling | None
+) -> str | None:
+    """Say why an export may not be used, even if its file is as it was certified; None where it may."""
     if certificate.weights != card.files[WEIGHTS]:
         return "was certified for other weights"
     if certificate.thresholds != card.thresholds:
@@ -289,6 +305,26 @@ def _any_file(folder: Path, wanted: _Wish, checks: Iterable[Check]) -> Choice:
             other = wanted.backend == "openvino" or precision in ("bf16", "int8-bf16")
             return Choice("openvino" if other else "onnx", precision, form, folder / name)
     raise ModelError(_no_file(folder, wanted))
+
+
+def _notice(
+    folder: Path,
+    card: ModelCard,
+    certificate: Certificate | None,
+    changed: Sequence[Check],
+    tiling: Tiling | None,
+) -> str | None:
+    """Name the changed files that could be used as they were certified; None where there are none."""
+    if certificate is None:
+        return None
+    lost = [check for check in changed if _refusal_as_certified(card, certificate, check, tiling) is None]
+    if not lost:
+        return None
+    names = ", ".join(sorted({str(folder / check.file) for check in lost}))
+    return (
+        f"changed after certification and not used: {names}; certify again with: segdec export {folder} --to"
+        f" {' '.join(export_targets(lost))}"
+    )
 
 
 def _why_not(

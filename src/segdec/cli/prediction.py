@@ -64,6 +64,8 @@ def predict(
         precision=precision,
         allow_uncertified=allow_uncertified,
     )
+    if predictor.choice.notice is not None:
+        err.print(predictor.choice.notice, markup=False)
     if predictor.tiling is not None:
         # Pillow takes an image of 90 megapixels for an attack; whoever cuts tiles has such images
         warnings.simplefilter("ignore", Image.DecompressionBombWarning)

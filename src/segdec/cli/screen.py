@@ -185,6 +185,7 @@ def _bars() -> Progress:
         TimeRemainingColumn(elapsed_when_finished=True),
         console=err,
         transient=True,
+        disable=not err.is_interactive,  # in a file or a pipe a bar leaves nothing but an empty line
         redirect_stdout=sys.stdout.isatty(),  # otherwise what is meant for a file would land on the screen
     )
 
