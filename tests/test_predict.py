@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from segdec.backends.pytorch import probabilities
-from segdec.config import NetworkConfig
+from segdec.config import NetworkConfig, load_config
+from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, ImageError, ModelError
 from segdec.imaging import read_image, write_image
 from segdec.inputs import check_size
@@ -23,9 +24,22 @@ from segdec.model_card import ModelCard, Trained
 from segdec.model_io import write_model
 from segdec.network import SegDecNet, build_network
 from segdec.predict import Predictor, Unreadable, predict_files
+from segdec.train import train
 from segdec.types import ImageSize, Prediction
 
 SIZE = (72, 64)
+TRAINING = (
+    "data.image_size=[64, 96]",
+    "data.workers=0",
+    "network.block_channels=[8, 8, 16]",
+    "network.block_depths=[1, 1, 1]",
+    "network.context_channels=32",
+    "network.context_kernel=5",
+    "train.epochs=15",
+    "train.learning_rate=0.3",
+    "train.batch_size=4",
+    "train.precision=fp32",
+)
 
 
 def make_model(folder: Path, channels: int = 1, **changes: Any) -> Path:
@@ -135,6 +149,19 @@ def test_a_batch_gives_what_single_images_give(predictor: Predictor) -> None:
 def test_the_spectral_form_agrees(model: Path, predictor: Predictor) -> None:
     image = make_image(3)
     same(Predictor(model, "cpu", context="spectral").predict(image), predictor.predict(image))
+
+
+@pytest.mark.parametrize("form", ["direct", "spectral"])
+def test_a_model_that_was_trained_in_one_form_answers_the_same_in_both(tmp_path: Path, form: str) -> None:
+    write_dagm_like(tmp_path / "data", 0, (64, 96), train=(20, 20), test=(4, 4), texture="brushed")
+    run = train(
+        tmp_path / "data", load_config(settings=(*TRAINING, f"train.context={form}")), tmp_path / "run"
+    )
+    direct, spectral = (Predictor(run.folder, "cpu", context=each) for each in ("direct", "spectral"))
+    predictions = [direct.predict(sample.image) for sample in run.split.test]
+    assert np.ptp([prediction.score for prediction in predictions]) > 0.5  # it has learnt to tell them apart
+    for prediction in predictions:
+        same(spectral.predict(prediction.name), prediction)
 
 
 def test_opening_a_model_leaves_the_random_state_alone(model: Path) -> None:

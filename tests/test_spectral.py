@@ -49,8 +49,9 @@ def test_equals_the_direct_convolution_in_double_precision(n, height, width, ker
 
 @pytest.mark.parametrize("layout", [torch.contiguous_format, torch.channels_last])
 @pytest.mark.parametrize(("height", "width"), [(64, 64), (33, 47)])
-def test_equals_the_direct_convolution_in_single_precision(height, width, layout):
-    got, wanted = both(1, 8, 12, height, width, 15, dtype=torch.float32, layout=layout)
+@pytest.mark.parametrize("n", [1, 3])
+def test_equals_the_direct_convolution_in_single_precision(n, height, width, layout):
+    got, wanted = both(n, 8, 12, height, width, 15, dtype=torch.float32, layout=layout)
     assert relative(got[0], wanted[0]) < 1e-5
     assert relative(got[1], wanted[1]) < 1e-4
     assert relative(got[2], wanted[2]) < 1e-4
