@@ -19,6 +19,7 @@ import torch
 from safetensors.numpy import load_file
 
 from segdec.checkpoint import load_checkpoint
+from segdec.cli.screen import trained_lines
 from segdec.config import dump_toml, load_config
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ImageError, MissingExtraError, OutputError, TrainingError
@@ -26,6 +27,7 @@ from segdec.imaging import write_image
 from segdec.losses import balance
 from segdec.model_io import IMAGES, read_model, write_model
 from segdec.new_run import start_run
+from segdec.predict import Predictor
 from segdec.train import Progress, train
 
 EPOCHS, STEPS = 3, 4
@@ -647,6 +649,10 @@ def test_weak_images_are_trained_on(data, tmp_path):
     run = quick(table, tmp_path / "run", *settings)
     assert all(sample.weak for sample in run.split.train if sample.label)
     assert all(row["loss"] == pytest.approx(row["dec_loss"]) for row in rows(tmp_path / "run"))
+    # nothing told the first stage which sign a defect has, so no place of an image may be called one
+    predictor = Predictor(run.folder, "cpu")
+    assert not any(predictor.predict(path).regions for path in images)
+    assert any("marks no regions" in line for line in trained_lines(run))
 
 
 def test_a_validation_part_without_any_annotation_chooses_nothing(data, tmp_path):

@@ -28,6 +28,8 @@ from segdec.types import Sample
 from segdec.weighting import reduce_to_cells
 
 _DEFAULT = 0.5
+_NO_REGIONS = 1.0
+"""Value of a score map that none reaches."""
 _FLAT = 0.05
 """Scale of the segmentation head below which its logits are next to 0 everywhere; it begins with 1."""
 
@@ -76,6 +78,9 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
     scores, cells, targets = _score(network, samples, run.config, watch)
     threshold = _best_threshold(_labels(samples), scores)
     pixel_threshold = _best_threshold(targets, cells)
+    if pixel_threshold is None:
+        # where no mask teaches, a defect may as well be the lowest place of its map (see docs/results.md)
+        pixel_threshold = _NO_REGIONS if run.config.loss.balance == "decision" else _DEFAULT
     size, channels = run.config.data.image_size, run.config.data.channels
     if size is None or channels is None:
         raise ValueError("data.image_size and data.channels must be set before a model is written")
@@ -86,7 +91,7 @@ def write_trained_model(run: Run, checkpoint: Path, epoch: int, watch: Callable[
         channels=channels,
         threshold=_DEFAULT if threshold is None else threshold,
         threshold_from="default" if threshold is None else source,
-        pixel_threshold=_DEFAULT if pixel_threshold is None else pixel_threshold,
+        pixel_threshold=pixel_threshold,
         trained=Trained(
             date=datetime.now(UTC).isoformat(timespec="seconds"),
             data_hash=run.meta["data_hash"],

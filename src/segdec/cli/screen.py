@@ -224,7 +224,12 @@ def trained_lines(run: Run) -> list[str]:
     if unreadable:
         lines.append(f"{len(unreadable)} files could not be used and were left out:")
         lines += [f"  {name}: {reason}" for name, reason in unreadable.items()]
-    if run.config.loss.balance != "decision" and has_flat_maps(run.model):
+    if run.config.loss.balance == "decision":
+        lines.append(
+            "No mask has taught it where defects are: its scores and decisions count, its score maps do not,"
+            " and it marks no regions. To have them, mask some defects; segdec suggest tells which."
+        )
+    elif has_flat_maps(run.model):
         rate = run.config.train.learning_rate
         lines.append(
             "The segmentation stage has learnt nothing, its score maps are the same everywhere: train anew"
