@@ -28,7 +28,8 @@ from segdec.losses import balance
 from segdec.model_io import IMAGES, read_model, write_model
 from segdec.new_run import start_run
 from segdec.predict import Predictor
-from segdec.train import Progress, train
+from segdec.progress import Progress
+from segdec.train import train
 
 EPOCHS, STEPS = 3, 4
 TINY = (

@@ -16,9 +16,10 @@ from typing import Any
 
 from segdec.config import Config, NetworkConfig, load_config
 from segdec.errors import ConfigError
+from segdec.progress import Watch
 from segdec.runs import Run, open_ended_run
 from segdec.runtime import choose_context, device_type, require_torch, wait_for_device
-from segdec.train import Watch, train
+from segdec.train import train
 from segdec.types import ImageSize
 
 _MORE_EPOCHS = 4

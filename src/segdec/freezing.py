@@ -15,8 +15,9 @@ from pathlib import Path
 
 from segdec.config import load_config
 from segdec.errors import ModelError
+from segdec.progress import Watch
 from segdec.runs import Run, open_ended_run
-from segdec.train import Watch, train
+from segdec.train import train
 
 _RATE = 0.005
 """Without each image's own statistics nothing damps a step: ten times this runs off to infinity."""

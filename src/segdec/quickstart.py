@@ -27,11 +27,12 @@ from segdec.files import atomic_write, output_error
 from segdec.imaging import read_image, read_mask
 from segdec.plots import DEFECT, FAINT, GOOD, INK
 from segdec.predict import Predictor, Unreadable, predict_files
+from segdec.progress import Progress, Watch
 from segdec.results import overlay_paths, write_overlay
 from segdec.runs import Run
 from segdec.runtime import require_torch
 from segdec.score_axis import score_text
-from segdec.train import Progress, Watch, train
+from segdec.train import train
 from segdec.types import ImageSize, Prediction, Sample
 
 T = TypeVar("T")

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -19,6 +19,7 @@ from segdec.errors import DataError, TrainingError
 from segdec.files import atomic_write, output_error
 from segdec.interruption import interruption
 from segdec.new_run import start_run
+from segdec.progress import Clock, Meter, Progress, Watch
 from segdec.runs import Run, check_unchanged, move_data, open_run, write_run
 from segdec.runtime import (
     is_main_process,
@@ -31,41 +32,13 @@ from segdec.types import Dataset, Sample
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
-    from torch import Tensor
     from torch.utils.data import DataLoader
 
     from segdec.checkpoint import TrainingState
     from segdec.data.loader import Batch
     from segdec.network import SegDecNet
     from segdec.sampling import EpochSampler
-    from segdec.step import Learner, Losses
-
-
-@dataclass(frozen=True)
-class Progress:
-    """Where a training stands, for whoever watches.
-
-    Attributes
-    ----------
-    stage
-        "reading", "asking the teacher", "measuring", "training", "validating" or "choosing the threshold".
-    done, total
-        Files, optimiser steps or images of this stage.
-    epoch, epochs
-        The epoch, from 0, and how many there are.
-    losses
-        Means of this epoch so far: "loss", "seg_loss", "dec_loss".
-    """
-
-    stage: str
-    done: int
-    total: int
-    epoch: int = 0
-    epochs: int = 0
-    losses: dict[str, float] | None = None
-
-
-Watch = Callable[[Progress], None]
+    from segdec.step import Learner
 
 
 def train(
@@ -167,7 +140,7 @@ class _Loop:
     learner: Learner
     sampler: EpochSampler
     loader: DataLoader[Batch]
-    meter: _Meter
+    meter: Meter
 
     @property
     def network(self) -> SegDecNet:
@@ -188,77 +161,25 @@ def _train_epoch(
     config = loop.run.config
     seg_factor, dec_factor = balance(config.loss.balance, epoch, config.train.epochs)
     dec_factor *= config.loss.delta
-    began, clock = time.perf_counter(), _Clock()
+    began, clock = time.perf_counter(), Clock()
     for number, batch in enumerate(clock.waiting(loop.loader), start=1):
         loop.meter.add(take_step(loop.learner, batch, seg_factor, dec_factor), batch.place)
         if number % config.train.accumulate:
             continue  # in the middle of an optimiser step
         state.step += 1
         if state.step % loop.meter.every == 0 or state.step == loop.sampler.steps:
-            loop.meter.read(loop, epoch, state.sums)
+            loop.meter.read(epoch, state.sums)
             tell(
                 Progress(
                     "training", state.step, loop.sampler.steps, epoch, config.train.epochs, _means(state)
                 )
             )
         if interrupted.is_set() and state.step < loop.sampler.steps:
-            loop.meter.read(loop, epoch, state.sums)
+            loop.meter.read(epoch, state.sums)
             break
     state.sums["seconds"] = state.sums.get("seconds", 0.0) + time.perf_counter() - began
     state.sums["data_wait"] = state.sums.get("data_wait", 0.0) + clock.waited
     return state.step == loop.sampler.steps
-
-
-class _Meter:
-    """Collects losses on the device and reads them now and then: a read waits for the device.
-
-    Parameters
-    ----------
-    every
-        Optimiser steps between two reads.
-    """
-
-    def __init__(self, every: int) -> None:
-        self.every = every
-        self._rows: list[tuple[Tensor, Tensor, Tensor, Tensor]] = []
-
-    def add(self, losses: Losses, place: Tensor) -> None:
-        loss, seg_loss, dec_loss = (each.detach() for each in losses)
-        self._rows.append((loss, seg_loss, dec_loss, place))
-
-    def read(self, loop: _Loop, epoch: int, sums: dict[str, float]) -> None:
-        """Add what was collected to ``sums``; a loss that is not finite ends the training."""
-        for loss, seg_loss, dec_loss, place in self._rows:
-            if not bool(loss.isfinite().all()):
-                names = ", ".join(loop.samples[one].name for one in place.tolist())
-                raise TrainingError(
-                    f"the loss is {loss.tolist()} in epoch {epoch + 1} on {names}: training cannot go on;"
-                    f" try a lower train.learning_rate (it is {loop.run.config.train.learning_rate}),"
-                    " train.precision=fp32, or look at these images and their masks"
-                )
-            for key, values in (("loss", loss), ("seg_loss", seg_loss), ("dec_loss", dec_loss)):
-                sums[key] = sums.get(key, 0.0) + float(values.sum())
-            sums["images"] = sums.get("images", 0.0) + len(place)
-        self._rows.clear()
-
-
-class _Clock:
-    """Counts the seconds that a loop waits for its next item."""
-
-    def __init__(self) -> None:
-        self.waited = 0.0
-
-    def waiting(self, items: Iterable[Batch]) -> Iterator[Batch]:
-        iterator = iter(items)
-        while True:
-            began = time.perf_counter()
-            try:
-                item = next(iterator)
-            except StopIteration:
-                return
-            finally:
-                self.waited += time.perf_counter() - began
-            yield item
 
 
 def _open(
@@ -312,7 +233,7 @@ def _set_up(run: Run) -> _Loop:
     run = replace(run, config=run.config.model_copy(update={"train": config}))
     every = 1 if learner.accelerator.device.type == "cpu" else 20  # reading is free on a CPU
     loader = training_loader(samples, run.config, sampler, run.answers)
-    return _Loop(run, samples, learner, sampler, loader, _Meter(every))
+    return _Loop(run, samples, learner, sampler, loader, Meter(every, samples, config.learning_rate))
 
 
 def _teaching(run: Run) -> tuple[Sample, ...]:

@@ -24,8 +24,8 @@ if TYPE_CHECKING:
     from segdec.metrics import Metric
     from segdec.model_card import Calibration
     from segdec.predict import Unreadable
+    from segdec.progress import Progress as Training
     from segdec.runs import Run
-    from segdec.train import Progress as Training
     from segdec.types import Prediction
 
 
@@ -82,7 +82,7 @@ def training_bars() -> Generator[Callable[[Training], None], None, None]:
     Yields
     ------
     callable
-        To be called with each `segdec.train.Progress`.
+        To be called with each `segdec.progress.Progress`.
     """
     with _bars() as progress:
         whole = progress.add_task("all epochs", total=None, visible=False)
@@ -106,7 +106,7 @@ def experiment_bars() -> Generator[
     Yields
     ------
     tuple of callable
-        To be called with (settled, in all), and with a job and its `segdec.train.Progress`.
+        To be called with (settled, in all), and with a job and its `segdec.progress.Progress`.
     """
     with _bars() as progress:
         whole = progress.add_task("trainings", total=None)

@@ -18,8 +18,8 @@ from segdec.experiments.report import write_report
 from segdec.experiments.tables import Table
 from segdec.experiments.work import check_same, work
 from segdec.interruption import terminable
+from segdec.progress import Progress
 from segdec.runtime import device_type, require_torch
-from segdec.train import Progress
 
 _LOOK_S = 0.5
 """Seconds between two looks at the workers."""

@@ -18,9 +18,10 @@ from segdec.experiments.claims import STALE_S, Claim, claim, host
 from segdec.experiments.jobs import DONE, FAILED, MACHINE_SETTINGS, Job
 from segdec.files import atomic_write
 from segdec.predict import Predictor, predict_files
+from segdec.progress import Progress, Watch
 from segdec.runs import open_run
 from segdec.runtime import choose_precision, commit, machine
-from segdec.train import Progress, Watch, train
+from segdec.train import train
 from segdec.types import Prediction, Sample
 
 SESSIONS = "sessions.jsonl"
