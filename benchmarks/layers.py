@@ -15,14 +15,14 @@ from __future__ import annotations
 import argparse
 import statistics
 import tempfile
-import time
 from collections import defaultdict
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 
+from segdec.arithmetic import measure_peak
 from segdec.backends import open_backend
 from segdec.backends.openvino_runtime import OpenVinoBackend
 from segdec.benchmark import write_untrained
@@ -67,46 +67,14 @@ def show(layers: Mapping[tuple[str, str, str], float], longest: int) -> None:
             print(f"{milliseconds:8.2f} ms {milliseconds / total:6.1%}  {', '.join(key)}")
 
 
-def measure_peaks(side: int) -> dict[str, float]:
-    """Return for each precision how many multiply-adds a second matrices of so many rows reach."""
-    import torch
-
-    def speed(count: int, compute: Callable[..., object], *operands: torch.Tensor) -> float:
-        seconds = []
-        for _ in range(_WARM_UP + _RUNS):
-            began = time.perf_counter()
-            compute(*operands)
-            seconds.append(time.perf_counter() - began)
-        return count / statistics.median(seconds[_WARM_UP:])
-
-    def floating(kind: torch.dtype) -> float:
-        wide, pixels = side // 8, 64
-        image = torch.rand(1, wide, pixels, pixels).to(kind, memory_format=torch.channels_last)
-        kernel = torch.rand(wide, wide, 3, 3).to(kind, memory_format=torch.channels_last)
-        count = wide * wide * 9 * (pixels - 2) ** 2
-        # on some CPUs one library multiplies matrices and another, faster one convolves
-        return max(
-            speed(side**3, torch.mm, *torch.rand(2, side, side).to(kind)),
-            speed(count, torch.nn.functional.conv2d, image, kernel),
-        )
-
-    whole = torch.randint(-128, 128, (2, side, side)).to(torch.int8)
-    with torch.inference_mode():
-        return {
-            "fp32": floating(torch.float32),
-            "bf16": floating(torch.bfloat16),
-            # sums in int32, for which PyTorch has no public product
-            "int8": speed(side**3, torch._int_mm, *whole),
-        }
-
-
-def show_peaks(side: int) -> None:
-    """Print what the machine's matrix products reach."""
+def show_peaks(side: int | None) -> None:
+    """Print what the machine's matrix products reach, on its GPU if it has one."""
     import torch
 
     print(f"machine  {machine()}, {torch.get_num_threads()} threads, PyTorch {torch.__version__}")
-    for name, peak in measure_peaks(side).items():
-        print(f"{name:7} {peak / 1e9:7.1f} G multiply-adds a second, median of {_RUNS}")
+    precisions: tuple[Literal["fp32", "bf16", "int8"], ...] = ("fp32", "bf16", "int8")
+    for name in precisions:
+        print(f"{name:7} {measure_peak(name, side) / 1e9:7.1f} G multiply-adds a second")
 
 
 def open_untrained(network: NetworkConfig, way: Way, form: Form, size: tuple[int, int], folder: Path) -> Any:
@@ -128,8 +96,7 @@ def main() -> None:
     parser.add_argument(
         "--side",
         type=int,
-        default=4096,
-        help="of these matrices; convolutions have an eighth as many channels",
+        help="of these matrices; 4096, or on a GPU 8192. Convolutions have an eighth as many channels",
     )
     given = parser.parse_args()
     if given.peak:

@@ -8,10 +8,19 @@ import pytest
 
 from segdec import benchmark
 from segdec.benchmark import benchmark_predict, benchmark_train
+from segdec.config import load_config
 from segdec.errors import ConfigError
 from segdec.runtime import cpu_kind
 
 SIZE = (64, 64)
+
+
+@pytest.fixture(autouse=True)
+def asked(monkeypatch):
+    """A device that reaches 100 G multiply-adds a second; returns in which precisions that was asked."""
+    precisions = []
+    monkeypatch.setattr(benchmark, "measure_peak", lambda precision: precisions.append(precision) or 1e11)
+    return precisions
 
 
 def figures(lines):
@@ -51,6 +60,29 @@ def test_every_figure_is_there(timed, parts):
 def test_the_form_that_was_timed_is_named():
     assert "fp32, spectral context, not compiled" in measure(benchmark_train, context="spectral")[0][1]
     assert "fp32, spectral context, not compiled" in measure(benchmark_predict, context="spectral")[0][1]
+
+
+def test_a_training_step_is_compared_with_the_peak(asked, monkeypatch):
+    clock = count()  # a second goes by between any two looks at it
+    monkeypatch.setattr(benchmark, "time", SimpleNamespace(perf_counter=lambda: float(next(clock))))
+    lines, _ = measure(benchmark_train)
+    # 64 x 64 is a 64th of 512 x 512, which takes 84.3 G; three times that in a step of three seconds, which
+    # are the wait for its data and its two halves
+    speed = f"{3 * 84.3 / 64 / 3:.1f} G a second"
+    assert f"multiply-adds      {speed}, in the direct form, a backward pass counted as two" in lines
+    assert "share of the peak  1 %, as large fp32 products reach 100.0 G a second here" in lines
+    assert asked == ["fp32"]
+
+
+def test_the_spectral_form_may_exceed_the_peak(asked):
+    config = load_config(settings=("data.image_size=[512, 512]",))
+    learner = SimpleNamespace(precision="bf16", context="spectral")
+    assert benchmark._share_of_peak(config, learner, 2.0) == [
+        "multiply-adds      126.5 G a second, in the direct form (spectral takes fewer), a backward pass"
+        " counted as two",
+        "share of the peak  126 %, as large bf16 products reach 100.0 G a second here",
+    ]
+    assert asked == ["bf16"]
 
 
 @pytest.mark.parametrize("timed", [benchmark_train, benchmark_predict])

@@ -16,11 +16,11 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 from typer.testing import CliRunner
 
+from segdec.arithmetic import multiply_adds
 from segdec.cli import app
-from segdec.compress import CANDIDATES, compress, fastest, multiply_adds, student_config, weigh
+from segdec.compress import CANDIDATES, compress, fastest, student_config, weigh
 from segdec.config import NetworkConfig, load_config
 from segdec.data.pixels import load_pixels
 from segdec.data.synthetic import write_dagm_like
@@ -82,22 +82,6 @@ def squeeze(teacher: Run, out: Path, *settings: str, **options: object) -> Run:
 
 
 # ------------------------------------------------------------------------------------------- multiply-adds
-
-
-@pytest.mark.parametrize("form", ["full", "separable", "dilated"])
-@pytest.mark.parametrize("size", [(64, 64), (80, 232)])
-def test_multiply_adds_are_those_that_torch_counts(form: str, size: tuple[int, int]) -> None:
-    config = NetworkConfig(
-        in_channels=3,
-        block_channels=(3, 4, 5),
-        block_depths=(1, 2, 2),
-        context_channels=6,
-        context_kernel=5,
-        context_form=form,  # type: ignore[arg-type]
-    )
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        build_network(config, 0)(torch.zeros(1, 3, *size))
-    assert counter.get_total_flops() == 2 * multiply_adds(config, size)
 
 
 def looks_as_far(network: NetworkConfig) -> int:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from segdec.arithmetic import measure_peak, multiply_adds
 from segdec.backends.pytorch import TorchBackend
 from segdec.certificate import Precision
 from segdec.config import Config, NetworkConfig, load_config
@@ -51,7 +52,7 @@ _WARM_UP = 2
 def benchmark_train(
     image_size: ImageSize, precision: str, context: str, compiled: bool, runs: int, tell: Tell
 ) -> list[str]:
-    """Time optimiser steps of one image each.
+    """Time optimiser steps of one image each, and compare them with what this device reaches.
 
     Parameters
     ----------
@@ -69,7 +70,7 @@ def benchmark_train(
     Returns
     -------
     list of str
-        A table: medians, and what they lie between.
+        A table: medians, and what they lie between; and how near to the peak in the same precision.
 
     Raises
     ------
@@ -93,13 +94,17 @@ def benchmark_train(
             if done > _WARM_UP:
                 for times, value in zip(rows.values(), seconds, strict=True):
                     times.append(value)
-            tell(done, _WARM_UP + runs)
+            tell(done, _WARM_UP + runs + 1)  # and the peak
+    memory, step = peak_memory(), statistics.median(rows["step"])
+    share = _share_of_peak(config, learner, step)
+    tell(_WARM_UP + runs + 1, _WARM_UP + runs + 1)
     form = f"{learner.precision}, {learner.context} context"
     return [
         *_heading(config, form, compiled, "a training step of one image"),
         *_table(rows),
-        f"images per second  {1 / statistics.median(rows['step']):.2f}",
-        f"peak memory        {_gib(peak_memory())}",
+        *share,
+        f"images per second  {1 / step:.2f}",
+        f"peak memory        {_gib(memory)}",
     ]
 
 
@@ -230,6 +235,18 @@ def _timed_step(learner: Learner, batch: Batch, waited: float) -> tuple[float, .
     wait_for_device()
     computed = time.perf_counter() - began
     return waited + computed, waited, forward, computed - forward
+
+
+def _share_of_peak(config: Config, learner: Learner, seconds: float) -> list[str]:
+    """Compare the multiply-adds that a step of so many seconds stands for with what this device reaches."""
+    count = 3 * multiply_adds(config.network, _size(config))  # backward: gradients of inputs and of weights
+    speed, peak = count / seconds, measure_peak(learner.precision)
+    form = "the direct form" + (" (spectral takes fewer)" if learner.context == "spectral" else "")
+    return [
+        f"multiply-adds      {speed / 1e9:.1f} G a second, in {form}, a backward pass counted as two",
+        f"share of the peak  {100 * speed / peak:.0f} %, as large {learner.precision} products reach"
+        f" {peak / 1e9:.1f} G a second here",
+    ]
 
 
 def _batches(samples: Sequence[Sample], config: Config) -> Iterator[tuple[Batch, float]]:

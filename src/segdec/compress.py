@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from segdec.arithmetic import multiply_adds
 from segdec.config import Config, NetworkConfig, load_config
 from segdec.errors import ConfigError
 from segdec.progress import Watch
@@ -228,47 +229,6 @@ def fastest(costs: Sequence[Cost]) -> Cost:
     'b'
     """
     return min(costs[1:], key=lambda cost: (cost.seconds or 0.0, cost.multiply_adds))
-
-
-def multiply_adds(network: NetworkConfig, image_size: ImageSize) -> int:
-    """Count the multiply-adds of one image: convolutions and the last linear layer, in their direct form.
-
-    Parameters
-    ----------
-    network
-        Sizes.
-    image_size
-        (height, width) in pixels.
-
-    Returns
-    -------
-    int
-
-    Examples
-    --------
-    >>> round(multiply_adds(NetworkConfig(), (512, 512)) / 1e9, 1)
-    84.3
-    """
-    height, width = image_size
-    channels, total = network.in_channels, 0
-    for out_channels, depth in zip(network.block_channels, network.block_depths, strict=True):
-        for _ in range(depth):
-            total += height * width * 25 * channels * out_channels
-            channels = out_channels
-        height, width = height // 2, width // 2
-    wide, window = network.context_channels, network.context_kernel**2
-    each_cell = {
-        "full": window * channels * wide,
-        "separable": window * channels + channels * wide,
-        "dilated": len(network.dilations) * 9 * channels**2 + channels * wide,
-    }[network.context_form]
-    total += height * width * (each_cell + wide)  # and the segmentation head
-    channels = wide + 1
-    for out_channels in network.decision_channels:
-        height, width = height // 2, width // 2
-        total += height * width * 25 * channels * out_channels
-        channels = out_channels
-    return total + 2 * channels + 2
 
 
 def _time_forward(network: NetworkConfig, size: ImageSize) -> float:

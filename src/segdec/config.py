@@ -79,7 +79,7 @@ class DataConfig(_Frozen):
     workers: int = Field(1, ge=0)
     """Processes that decode images and make targets; 0 does it in the training process."""
     cache_mib: int = Field(1024, ge=0)
-    """Memory for decoded images over all workers, in MiB; 0 reads every image anew."""
+    """Memory for decoded images and what they teach, over all workers, in MiB; 0 reads every image anew."""
     unlabelled: str | None = None
     """A folder of images that nobody has judged: they teach what train.teacher says of them."""
     strict: bool = False

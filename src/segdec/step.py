@@ -15,7 +15,7 @@ from torch import Tensor
 from segdec.context import measure_context
 from segdec.losses import decision_loss, segmentation_loss
 from segdec.network import SegDecNet, build_network, to_channels_last
-from segdec.runtime import choose_context, choose_precision, make_accelerator
+from segdec.runtime import Precision, choose_context, choose_precision, make_accelerator
 
 if TYPE_CHECKING:
     from accelerate import Accelerator
@@ -46,7 +46,7 @@ class Learner:
     network: SegDecNet
     model: torch.nn.Module
     optimizer: torch.optim.Optimizer
-    precision: str
+    precision: Precision
     context: str
 
 

@@ -61,6 +61,17 @@ def test_a_student_is_taught_the_answers(tmp_path: Path) -> None:
     assert batch.dec_target.tolist() == [0.25]
 
 
+def test_the_cache_changes_no_answer(tmp_path: Path) -> None:
+    image = tmp_path / "a.png"
+    cv2.imwrite(str(image), np.arange(64 * 72, dtype=np.uint16).reshape(SIZE))
+    answers = Answers(np.random.default_rng(0).random((1, 8, 9), dtype=np.float32), np.array([0.25]))
+    moving = config("augment.flip=true", "augment.turn=true")
+    anew, kept = (TrainingSet([Sample("a.png", image, True)], moving, size, answers) for size in (0, 1 << 20))
+    for number in range(10):
+        for one, other in zip(anew[Draw(0, number)], kept[Draw(0, number)], strict=True):
+            np.testing.assert_array_equal(one, other)
+
+
 @given(seed=st.integers(0, 10_000), square=st.booleans(), reduction=st.sampled_from(["mean17", "area"]))
 @settings(max_examples=20, deadline=None)
 def test_score_maps_flip_and_turn_like_masks(seed: int, square: bool, reduction: str) -> None:

@@ -10,6 +10,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from segdec.config import AugmentConfig, Config, load_config
 from segdec.data.loader import Batch, TrainingSet, augment, load_pixels, make_targets, training_loader
@@ -179,7 +180,15 @@ def test_the_draws_number_decides_the_augmentation(samples):
     assert len({one[Draw(2, number)].image.numpy().tobytes() for number in range(10)}) == 10
 
 
-def test_the_cache_is_bounded_in_bytes(samples, monkeypatch):
+@pytest.mark.parametrize(
+    ("sets", "entry"),
+    [
+        ((), 64 * 72 + 2 * 8 * 9 * 4),  # a uint8 image and its targets in float32
+        (("augment.flip=true",), 2 * 64 * 72),  # a uint8 image and its marks
+    ],
+    ids=["targets", "marks"],
+)
+def test_the_cache_is_bounded_in_bytes(samples, monkeypatch, sets, entry):
     import segdec.data.loader as loader
 
     read = []
@@ -187,8 +196,7 @@ def test_the_cache_is_bounded_in_bytes(samples, monkeypatch):
     monkeypatch.setattr(
         loader, "load_pixels", lambda sample, config: read.append(sample.name) or real(sample, config)
     )
-    entry = 2 * 64 * 72  # a uint8 image and its mask
-    data = TrainingSet(samples, config(), 3 * entry + 1)
+    data = TrainingSet(samples, config(*sets), 3 * entry + 1)
     for number in range(3):
         for place in range(5):
             data[Draw(place, number)]
@@ -196,6 +204,49 @@ def test_the_cache_is_bounded_in_bytes(samples, monkeypatch):
     assert len(read) == 5 + 2 * 2
     assert sorted(set(read[5:])) == ["3.png", "4.png"]
     assert sum(array.nbytes for pair in data._cache.values() for array in pair) == 3 * entry
+
+
+@pytest.mark.parametrize(
+    ("sets", "made"),
+    [((), 8), (("augment.contrast=0.2",), 8), (("augment.turn=true",), 3 * 8)],
+    ids=["still", "contrast", "turn"],
+)
+def test_targets_are_made_once_where_no_image_is_flipped_or_turned(samples, monkeypatch, sets, made):
+    import segdec.data.loader as loader
+
+    places = []
+    real = loader.make_targets
+    monkeypatch.setattr(loader, "make_targets", lambda *given: places.append(given[1].name) or real(*given))
+    data = TrainingSet(samples, config(*sets), 1 << 20)
+    for number in range(3):
+        for place in range(8):
+            data[Draw(place, number)]
+    assert len(places) == made
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.filterwarnings("ignore:This DataLoader will create:UserWarning")  # on a machine with one core
+@pytest.mark.parametrize("workers", [0, 1, 2])
+@pytest.mark.parametrize(
+    "sets",
+    [(), ("augment.contrast=0.2", "loss.decision_target=soft"), ("augment.flip=true", "augment.turn=true")],
+    ids=["still", "contrast", "flip"],
+)
+def test_the_cache_changes_no_bit_of_a_batch(samples, sets, workers):
+    some = (*samples[:5], samples[5].without_mask(), *samples[6:])
+    anew = batches(some, config(*sets, "data.cache_mib=0"), epochs=3)
+    assert equal(anew, batches(some, config(*sets, f"data.workers={workers}"), epochs=3))
+
+
+def test_what_is_done_to_a_batch_does_not_reach_the_cache(samples):
+    data = TrainingSet(samples, config(), 1 << 20)
+    loader = DataLoader(data, batch_sampler=[[Draw(1, 0)]])
+    (first,) = loader
+    kept = [value.clone() for value in first]
+    for value in first:
+        value.zero_()
+    (again,) = loader
+    assert all(torch.equal(a, b) for a, b in zip(again, kept, strict=True))
 
 
 def test_augmentation_does_not_reach_the_cache(samples):

@@ -111,10 +111,14 @@ def test_small_images_are_mirrored_with_their_masks(tmp_path: Path) -> None:
 
 def test_a_cache_of_tiles_keeps_no_whole_images(tmp_path: Path) -> None:
     tiles = cut_samples([make_sample(tmp_path, "a", (70, 90, 9, 9))], TILING, config().data)
-    training_set = TrainingSet(tiles, config(), cache_bytes=1 << 20)
+    training_set = TrainingSet(tiles, config("augment.flip=true"), cache_bytes=1 << 20)
     batch = training_set[Draw(image=0, number=0)]
     assert batch.image.shape == (1, 64, 64)
     assert all(array.base is None for array in training_set._cache[0])
+    training_set = TrainingSet(tiles, config(), cache_bytes=1 << 20)
+    training_set[Draw(image=0, number=0)]
+    image, targets = training_set._cache[0]
+    assert all(array.base is None for array in (image, targets.seg_target, targets.weight_map))
 
 
 def make_folders(data: Path) -> None:

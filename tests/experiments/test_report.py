@@ -91,6 +91,17 @@ def test_runs_of_two_machines_commits_and_precisions_share_a_line_that_says_so(t
     assert line["machine"] == "CPU A, 2 cores; GPU B"
 
 
+def test_a_run_says_the_kind_of_its_cpu_where_it_was_noted(tmp_path):
+    row = row_of(KOLEKTOR, "33")
+    known = MACHINE | {"cpu_kind": "avx512-bf16"}
+    gpu = {"cpu": "CPU B", "cores": 16, "cpu_kind": "amx", "device": "GPU B"}
+    for fold, machine in zip(row.folds, (MACHINE, known, gpu), strict=True):
+        write_run(tmp_path, row, fold, machine=machine)
+    tabulate(KOLEKTOR, tmp_path)
+    machines = [run["machine"] for run in csv_of(tmp_path, "kolektor-runs.csv")]
+    assert machines == ["CPU A, 2 cores", "CPU A (avx512-bf16), 2 cores", "GPU B"]
+
+
 @pytest.mark.parametrize("fold", ["fold0", "fold1"], ids=["the same fold", "overlapping folds"])
 def test_runs_of_two_divisions_into_folds_are_not_merged(tmp_path, fold):
     row = row_of(KOLEKTOR, "33")

@@ -56,6 +56,27 @@ class Batch(NamedTuple):
     place: Tensor
 
 
+class Targets(NamedTuple):
+    """What one image is trained against.
+
+    Attributes
+    ----------
+    seg_target, weight_map
+        (H/8, W/8) each.
+    dec_target
+        0 or 1, or a soft value: the reference's, or a teacher's score.
+    """
+
+    seg_target: NDArray[np.float32]
+    weight_map: NDArray[np.float32]
+    dec_target: float
+
+    @property
+    def nbytes(self) -> int:
+        """The memory that both maps take, in bytes."""
+        return self.seg_target.nbytes + self.weight_map.nbytes
+
+
 class TrainingSet(Dataset[Batch]):
     """Samples as network input and targets; fetched by `Draw`.
 
@@ -66,7 +87,8 @@ class TrainingSet(Dataset[Batch]):
     config
         ``data.image_size`` and ``data.channels`` must be set.
     cache_bytes
-        Decoded, resized images and marks are kept up to this many bytes, in each process that fetches.
+        Decoded, resized images, each with its targets or the marks that they are made from, are kept up
+        to this many bytes, in each process that fetches.
     answers
         A teacher's, which are learnt in place of labels and masks; in the order of the samples.
     """
@@ -77,47 +99,50 @@ class TrainingSet(Dataset[Batch]):
         self.samples = tuple(samples)
         self.config = config
         self.answers = answers
-        self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8]]] = {}
+        self._cache: dict[int, tuple[NDArray[np.generic], NDArray[np.uint8] | Targets]] = {}
         self._cache_left = cache_bytes
 
     def __len__(self) -> int:
         return len(self.samples)
 
     def __getitem__(self, draw: Draw) -> Batch:
-        sample = self.samples[draw.image]
-        image, marks = self._pixels(draw.image)  # (H, W, C) uint8 or uint16, (H, W)
+        image, known = self._read(draw.image)  # (H, W, C) uint8 or uint16
         unit = to_unit(image)  # (H, W, C) in [0, 1]
         generator = np.random.default_rng([self.config.train.seed, draw.number, 1])
-        if self.answers is None:
-            unit, marks = augment(unit, marks, self.config.augment, generator)
-            seg_target, weights, dec_target = make_targets(marks, sample, self.config)
-        else:
+        if isinstance(known, Targets):
             flip = partial(flip_cells, reduction=self.config.loss.reduction)
-            score_map = self.answers.maps[draw.image]  # (H/8, W/8)
-            unit, seg_target = augment(unit, score_map, self.config.augment, generator, flip)
-            weights, dec_target = np.ones_like(seg_target), float(self.answers.scores[draw.image])
+            unit, seg_target = augment(unit, known.seg_target, self.config.augment, generator, flip)
+            targets = known._replace(seg_target=seg_target)
+        else:
+            unit, marks = augment(unit, known, self.config.augment, generator)
+            targets = make_targets(marks, self.samples[draw.image], self.config)
         return Batch(
             torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1))),  # (C, H, W)
-            torch.from_numpy(seg_target)[None],  # (1, H/8, W/8)
-            torch.from_numpy(weights)[None],
-            torch.tensor([dec_target]),  # (1,)
+            torch.from_numpy(targets.seg_target)[None],  # (1, H/8, W/8)
+            torch.from_numpy(targets.weight_map)[None],
+            torch.tensor([targets.dec_target]),  # (1,)
             torch.tensor(draw.image),
         )
 
-    def _pixels(self, place: int) -> tuple[NDArray[np.generic], NDArray[np.uint8]]:
+    def _read(self, place: int) -> tuple[NDArray[np.generic], NDArray[np.uint8] | Targets]:
+        """Return an image and its targets, or its marks (H, W) where each draw has targets of its own."""
         if place in self._cache:
             return self._cache[place]
-        pixels = load_pixels(self.samples[place], self.config)
-        size = sum(array.nbytes for array in pixels)
+        image, marks = load_pixels(self.samples[place], self.config)
+        known: NDArray[np.uint8] | Targets = marks
+        if self.answers is not None:
+            score_map = self.answers.maps[place]  # (H/8, W/8)
+            known = Targets(score_map, np.ones_like(score_map), float(self.answers.scores[place]))
+        elif not (self.config.augment.flip or self.config.augment.turn):
+            known = make_targets(marks, self.samples[place], self.config)
+        size = image.nbytes + known.nbytes
         if size <= self._cache_left:
-            self._cache[place] = pixels
+            self._cache[place] = image, known
             self._cache_left -= size
-        return pixels
+        return image, known
 
 
-def make_targets(
-    marks: NDArray[np.uint8], sample: Sample, config: Config
-) -> tuple[NDArray[np.float32], NDArray[np.float32], float]:
+def make_targets(marks: NDArray[np.uint8], sample: Sample, config: Config) -> Targets:
     """Make what one image is trained against.
 
     First the pixels' weights: 1 on good ones, by the distance transform in outlined defects, w_pos on
@@ -135,10 +160,7 @@ def make_targets(
 
     Returns
     -------
-    seg_target, weight_map
-        (H/8, W/8) each.
-    dec_target
-        0 or 1, or the reference's soft value.
+    Targets
     """
     loss = config.loss
     defect, known = marks >= DEFECT, marks != UNKNOWN  # (H, W) each
@@ -155,7 +177,7 @@ def make_targets(
     seg_target = np.divide(seg_target, share, out=np.zeros_like(share), where=share > _NONE_KNOWN)
     weights[share <= _NONE_KNOWN] = 0
     soft = loss.decision_target == "soft" and bool(defect.any())
-    return seg_target, weights, float(seg_target.max()) if soft else float(sample.label)
+    return Targets(seg_target, weights, float(seg_target.max()) if soft else float(sample.label))
 
 
 def augment(

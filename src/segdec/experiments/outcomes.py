@@ -47,7 +47,8 @@ class Outcome:
     steps, train_s
         Optimiser steps, and the seconds that they took.
     commit, machine, date, command
-        With what, where and when; and how to measure it again.
+        With what, where and when; and how to measure it again. The machine is its GPU, or its CPU with its
+        kind (`segdec.runtime.cpu_kind`) where the run has noted it.
     failed
         Why there is no figure; empty otherwise.
     folder
@@ -336,8 +337,10 @@ def _figures(run: Path) -> dict[str, Any]:
 
 
 def _machine(machine: dict[str, Any]) -> str:
-    device = str(machine["device"])
-    return f"{machine['cpu']}, {machine['cores']} cores" if device == "cpu" else device
+    if machine["device"] != "cpu":
+        return str(machine["device"])
+    kind = f" ({machine['cpu_kind']})" if "cpu_kind" in machine else ""  # older versions did not note it
+    return f"{machine['cpu']}{kind}, {machine['cores']} cores"
 
 
 def _joined(words: Iterable[str]) -> str:
