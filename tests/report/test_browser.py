@@ -1,4 +1,4 @@
-"""The report in a real Chromium: wide and narrow, light and dark, and read with the keys."""
+"""The report in a real Chromium: wide and narrow, light and dark, pointed at, typed at and touched."""
 
 import json
 import shutil
@@ -70,20 +70,39 @@ def charts(page):
     return page.locator("svg[data-spots]").all()
 
 
+def place(chart, number, block="center"):
+    """Bring a chart into sight; return the text of a spot, and where it is in the window."""
+    chart.evaluate("(chart, block) => chart.scrollIntoView({ block })", block)
+    return chart.evaluate(
+        """(chart, number) => {
+            const [x, y, text] = JSON.parse(chart.dataset.spots).at(number);
+            const at = new DOMPoint(x, y).matrixTransform(chart.getScreenCTM());
+            return [text, at.x, at.y];
+        }""",
+        number,
+    )
+
+
 def shown(page):
-    """Return what the tip says, or None; it must lie within the window."""
+    """Return what the tip says, or None; it must lie within the window, as wide as its text asks for."""
     tip = page.evaluate(
         """() => {
             const tip = document.querySelector(".tip");
             if (tip.hidden || getComputedStyle(tip).display === "none") return null;
-            const { left, top, right, bottom } = tip.getBoundingClientRect();
-            return { text: tip.textContent, left, top, right, bottom };
+            const { left, top, right, bottom, width } = tip.getBoundingClientRect();
+            const free = tip.cloneNode(true);
+            free.style.left = 0;
+            tip.after(free);
+            const asked = free.getBoundingClientRect().width;
+            free.remove();
+            return { text: tip.textContent, left, top, right, bottom, width, asked };
         }"""
     )
     if tip is None:
         return None
     assert 0 <= tip["left"] < tip["right"] <= page.viewport_size["width"]
     assert 0 <= tip["top"] < tip["bottom"] <= page.viewport_size["height"]
+    assert tip["width"] == pytest.approx(tip["asked"], abs=1)
     return tip["text"]
 
 
@@ -107,6 +126,25 @@ def test_the_page_is_whole_in_every_window(open_page, width, scheme, paper):
     page.wait_for_function("[...document.images].every(i => i.complete && i.naturalWidth)")
 
 
+@pytest.mark.parametrize("width", [DESKTOP, PHONE])
+def test_the_pointer_reads_every_chart(open_page, width):
+    page = open_page(width)
+
+    for chart in charts(page):
+        spots = json.loads(chart.get_attribute("data-spots"))
+        # the right end first: what is shown there must not narrow what is shown next
+        for number, block in ((-1, "center"), (0, "center"), (0, "start"), (-1, "start")):
+            _, x, y = place(chart, number, block)
+            page.mouse.move(x, y)
+            mark = chart.locator(".mark")
+            assert mark.is_visible()
+            assert [float(mark.get_attribute(at)) for at in ("cx", "cy")] == spots[number][:2]
+            assert shown(page) in [text for *at, text in spots if at == spots[number][:2]]
+        page.mouse.move(1, 1)
+        assert shown(page) is None
+        assert not mark.is_visible()
+
+
 def test_the_arrow_keys_walk_along_a_chart(open_page):
     page = open_page(DESKTOP)
     chart = page.locator("svg[data-spots]").first
@@ -126,6 +164,23 @@ def test_the_arrow_keys_walk_along_a_chart(open_page):
         page.keyboard.press(key)
         assert shown(page) == text
     page.keyboard.press("Tab")
+    assert shown(page) is None
+
+
+def test_what_was_touched_stays_until_something_else_is(open_page):
+    page = open_page(PHONE, has_touch=True)
+    first, second = charts(page)[1:3]
+
+    text, x, y = place(first, 0)
+    page.touchscreen.tap(x, y)
+    assert shown(page) == text
+    text, x, y = place(second, -1)
+    page.touchscreen.tap(x, y)
+    assert shown(page) == text
+    assert not first.locator(".mark").is_visible()
+    heading = page.locator("h2").last
+    heading.scroll_into_view_if_needed()
+    heading.tap()
     assert shown(page) is None
 
 
