@@ -1,6 +1,7 @@
-"""The report in a real Chromium: wide and narrow, light and dark, pointed at, typed at and touched."""
+"""The report in a real Chromium: wide and narrow, light and dark, pointed at, touched and printed."""
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from pathlib import Path
@@ -16,7 +17,7 @@ pytestmark = [
 ]
 
 SCRIPT = Path(__file__).parents[2] / "benchmarks" / "screenshots.py"
-DESKTOP, PHONE = 1280, 390
+DESKTOP, PHONE, PAPER = 1280, 390, 718  # the last is A4 with margins of 1 cm
 LONG = "part_without_a_place_to_break_" * 8
 CHARTS = 6
 
@@ -181,6 +182,25 @@ def test_what_was_touched_stays_until_something_else_is(open_page):
     heading = page.locator("h2").last
     heading.scroll_into_view_if_needed()
     heading.tap()
+    assert shown(page) is None
+
+
+def test_on_paper_all_pictures_are_there_and_nothing_is_cut_off(open_page, report, tmp_path):
+    page = open_page(DESKTOP, "dark")
+    pictures = set(re.findall(r'src="data:image/jpeg;base64,([^"]+)', report.read_text(encoding="utf-8")))
+
+    # nobody has scrolled to the pictures
+    page.pdf(path=tmp_path / "report.pdf", format="A4")
+
+    pdf = (tmp_path / "report.pdf").read_bytes()
+    assert len(re.findall(rb"/Type /Page\b", pdf)) >= 4
+    assert len(re.findall(rb"/Subtype /Image\b", pdf)) == len(pictures)
+    page.set_viewport_size({"width": PAPER, "height": 900})
+    page.emulate_media(media="print")
+    assert page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    cut = "[...document.querySelectorAll('html, .wide')].filter(e => e.scrollWidth > e.clientWidth).length"
+    assert page.evaluate(cut) == 0
+    page.mouse.move(*place(charts(page)[0], 0)[1:])
     assert shown(page) is None
 
 
