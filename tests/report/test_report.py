@@ -91,6 +91,12 @@ def test_charts_carry_what_the_pointer_reads(judge, images):
     )
 
 
+def test_a_count_is_not_divided_between_two_lines(judge, images):
+    assert re.search(
+        "0\N{NO-BREAK SPACE}% \\(0\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}40\\)", to_html(judge(images))
+    )
+
+
 def test_hostile_names_stay_text(judge, tmp_path):
     evaluation = judge(
         {HOSTILE: (True, 0.1, 30), "good": (False, 0.9, 0), "x": (True, 0.9, 5)},
@@ -280,6 +286,7 @@ def test_run_data_configuration_versions_and_hashes_are_told(judge, images, run,
         assert told in page.text
     assert "2 epochs" in page.text
     assert re.search(r"SHA-256\)[0-9a-f]{64}", page.text)
+    assert "loss, AP" not in page.text  # there was no validation
     training = next(chart for chart in page.all("svg") if chart["aria-label"].startswith("Training"))
     spots = json.loads(training["data-spots"])
     assert [text for _, _, text in spots] == [
