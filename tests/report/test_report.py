@@ -5,19 +5,15 @@ import re
 from dataclasses import replace
 from html.parser import HTMLParser
 
-import cv2
 import numpy as np
 import pytest
 
-from segdec.config import NetworkConfig
 from segdec.errors import ModelError, OutputError
-from segdec.evaluate import evaluate_predictions, join_folds
+from segdec.evaluate import join_folds
 from segdec.mistakes import Mistake, Mistakes, picture
-from segdec.model_card import Calibration, ModelCard, Trained
-from segdec.model_io import write_model
+from segdec.model_card import Calibration
 from segdec.report import to_html, write_report
 from segdec.report.origin import read_origin
-from segdec.types import Prediction, Sample
 
 VOID = {"meta", "img", "br", "link", "input", "hr"}
 HOSTILE = "<script>alert(1)</script>\"'&amp; ü好\udcff.png"
@@ -50,41 +46,6 @@ class Page(HTMLParser):
 
     def all(self, tag):
         return [attrs for name, attrs in self.found if name == tag]
-
-
-@pytest.fixture
-def judge(tmp_path):
-    """Evaluate images given as name -> (label, score, area of the defect); one image file serves all."""
-    path = tmp_path / "image.png"
-    path.write_bytes(cv2.imencode(".png", np.full((40, 40), 120, np.uint8))[1].tobytes())
-
-    def make(images, *, masked=True, groups=None, types=(), **rest):
-        pairs = []
-        for number, (name, (label, score, area)) in enumerate(images.items()):
-            mask = np.zeros((40, 40), np.uint8)
-            mask.flat[:area] = 255
-            mask_path = tmp_path / f"mask{number}.png"
-            mask_path.write_bytes(cv2.imencode(".png", mask)[1].tobytes())
-            group = None if groups is None else groups[number]
-            kinds = types if label else ()
-            sample = Sample(
-                name, path, label, mask_path if label and masked else None, group=group, types=kinds
-            )
-            score_map = np.full((40, 40), score, np.float32)
-            pairs.append((sample, Prediction(name, score, score >= 0.5, 0.5, (), score_map)))
-        return evaluate_predictions(pairs, 0.5, 0.5, **rest)
-
-    return make
-
-
-@pytest.fixture
-def images():
-    """Forty defects, found the more surely the larger they are, and sixty good images."""
-    random = np.random.default_rng(0)
-    defects = {
-        f"bad {n}.png": (True, float(random.uniform(0.1, 0.5) + n / 80), 5 + 20 * n) for n in range(40)
-    }
-    return defects | {f"good {n}.png": (False, float(random.uniform(0, 0.55)), 0) for n in range(60)}
 
 
 def test_the_report_is_one_whole_page_without_any_address(judge, images):
@@ -127,6 +88,12 @@ def test_charts_carry_what_the_pointer_reads(judge, images):
     assert re.match(
         r"threshold [\d.e-]+\nescapes .* of 40\)\noverkill .* of 60\)",
         json.loads(threshold["data-spots"])[3][2],
+    )
+
+
+def test_a_count_is_not_divided_between_two_lines(judge, images):
+    assert re.search(
+        "0\N{NO-BREAK SPACE}% \\(0\N{NO-BREAK SPACE}of\N{NO-BREAK SPACE}40\\)", to_html(judge(images))
     )
 
 
@@ -303,32 +270,6 @@ def test_many_images_do_not_make_the_charts_large(judge, images):
     assert len(html) < 1e6
 
 
-@pytest.fixture
-def run(tmp_path):
-    """Lay out a run folder as a training leaves it; the weights do not matter."""
-    config = NetworkConfig(in_channels=1)
-    card = ModelCard(
-        network=config,
-        image_size=(64, 64),
-        channels=1,
-        threshold=0.5,
-        threshold_from="validation",
-        pixel_threshold=0.5,
-        trained=Trained(
-            date="2030-01-01", run="r", dataset="dagm", data_hash="abc123", epoch=2, seed=7, commit="c0ffee"
-        ),
-        versions={"torch": "<2.0>"},
-    )
-    folder = tmp_path / "line <7>"
-    write_model(folder / "model", card, {"fc.weight": np.zeros((1, 2), np.float32)})
-    (folder / "config.toml").write_text("# <b>train</b>\nepochs = 2\n", encoding="utf-8")
-    (folder / "meta.json").write_text('{"data": "/data/<i>parts</i>"}', encoding="utf-8")
-    losses = [(0, 0.9), (0, 0.7), (1, 0.4)]  # the first epoch was begun twice
-    lines = [json.dumps({"epoch": epoch, "seg_loss": 0.6, "dec_loss": loss}) for epoch, loss in losses]
-    (folder / "log.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return folder
-
-
 def test_run_data_configuration_versions_and_hashes_are_told(judge, images, run, tmp_path):
     write_report(judge(images), tmp_path / "report.html", [run])
 
@@ -345,6 +286,7 @@ def test_run_data_configuration_versions_and_hashes_are_told(judge, images, run,
         assert told in page.text
     assert "2 epochs" in page.text
     assert re.search(r"SHA-256\)[0-9a-f]{64}", page.text)
+    assert "loss, AP" not in page.text  # there was no validation
     training = next(chart for chart in page.all("svg") if chart["aria-label"].startswith("Training"))
     spots = json.loads(training["data-spots"])
     assert [text for _, _, text in spots] == [

@@ -27,9 +27,10 @@ for (const chart of document.querySelectorAll("svg[data-spots]")) {
     const at = new DOMPoint(x, y).matrixTransform(chart.getScreenCTM());
     const left = Math.min(at.x + 12, document.documentElement.clientWidth - tip.offsetWidth - 8);
     tip.style.left = `${Math.max(8, left) + scrollX}px`;
-    tip.style.top = `${at.y - tip.offsetHeight - 10 + scrollY}px`;
+    tip.style.top = `${Math.max(8, at.y - tip.offsetHeight - 10) + scrollY}px`;
   }
   function hide() {
+    if (mark.style.display === "none") return; // the tip is another chart's
     mark.style.display = "none";
     tip.hidden = true;
   }
@@ -41,7 +42,10 @@ for (const chart of document.querySelectorAll("svg[data-spots]")) {
   }
   chart.addEventListener("pointermove", (event) => show(nearest(event)));
   chart.addEventListener("pointerdown", (event) => show(nearest(event)));
-  chart.addEventListener("pointerleave", hide);
+  // a finger leaves with each touch, and what it touched is still to be read
+  chart.addEventListener("pointerleave", (event) => event.pointerType === "touch" || hide());
+  chart.addEventListener("pointercancel", hide);
+  addEventListener("pointerdown", hide, true); // before the chart that is touched next shows its own
   chart.addEventListener("blur", hide);
   chart.addEventListener("keydown", (event) => {
     const step = { ArrowRight: 1, ArrowLeft: -1 }[event.key];

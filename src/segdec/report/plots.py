@@ -17,7 +17,7 @@ from segdec.metrics import auroc, average_precision, precision_recall_curve, roc
 from segdec.pod import Pod, fit_pod
 from segdec.report.charts import Axis, Chart, thinned
 from segdec.report.sections import item_word
-from segdec.report.text import figure, interval_text, key, percent, plural, table, undefined
+from segdec.report.text import NO_BREAK, figure, interval_text, key, percent, plural, table, undefined
 from segdec.score_axis import SCORE_EDGE, logit_edges, score_text, to_logit
 
 _FEW = 30
@@ -272,7 +272,8 @@ def training(log: Sequence[Mapping[str, Any]], title: str) -> str:
     }
     known = [value for values in series.values() for value in values if math.isfinite(value)]
     top = max(1.0, *known) if known else 1.0
-    chart = Chart(title, Axis("epoch", 0, max(2.0, epochs[-1]), whole=True), Axis("loss, AP", 0, 1.05 * top))
+    label = "loss, AP" if np.isfinite(series["val_ap"]).any() else "loss"
+    chart = Chart(title, Axis("epoch", 0, max(2.0, epochs[-1]), whole=True), Axis(label, 0, 1.05 * top))
     names = {"seg_loss": "segmentation loss", "dec_loss": "decision loss", "val_ap": "validation AP"}
     kinds = {"seg_loss": "good", "dec_loss": "defect", "val_ap": "third"}
     for name, values in series.items():
@@ -313,12 +314,13 @@ def _choices(defective: NDArray[np.float64], good: NDArray[np.float64]) -> str:
         threshold = float(ranked[allowed])
         escapes, overkill = int((defective < threshold).sum()), int((good >= threshold).sum())
         cells = [
-            f"{percent(count / of)} ({count} of {of})<br>"
+            f"{percent(count / of)} ({count}{NO_BREAK}of{NO_BREAK}{of})<br>"
             f'<span class="soft">{escape(interval_text(clopper_pearson(count, of)))}</span>'
             for count, of in ((escapes, len(defective)), (overkill, len(good)))
         ]
         rows[escapes] = [score_text(threshold), *cells]
-    return table(["threshold", "escapes, 95 % interval", "overkill, 95 % interval"], rows.values())
+    head = [f"{rate}, 95{NO_BREAK}% interval" for rate in ("escapes", "overkill")]
+    return table(["threshold", *head], rows.values())
 
 
 def _marks(

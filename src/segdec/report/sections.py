@@ -192,7 +192,7 @@ def skipped(evaluation: Evaluation) -> str:
     rows = [[escape(name), escape(reason)] for name, reason in listed]
     left = len(evaluation.skipped) - len(listed)
     more = f'<p class="soft">and {left} more; metrics.json lists all.</p>' if left else ""
-    return f"<h2>Not judged</h2>{table(['image', 'why'], rows, 'pairs')}{more}"
+    return f"<h2>Not judged</h2>{table(['image', 'why'], rows)}{more}"
 
 
 def hashes(evaluation: Evaluation) -> str:
