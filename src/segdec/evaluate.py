@@ -18,18 +18,8 @@ from numpy.typing import NDArray
 
 from segdec.contact_sheet import Tile, draw_contact_sheet
 from segdec.errors import DataError, ImageError, ModelError
-from segdec.evaluation import (
-    BestF1,
-    Evaluation,
-    ImageMetrics,
-    ItemShares,
-    PixelMetrics,
-    Row,
-    Share,
-    columns,
-    to_csv,
-    to_json,
-)
+from segdec.evaluation import Evaluation, Row, columns, to_csv, to_json
+from segdec.figures import image_metrics, item_shares, mean_intervals, pixel_metrics
 from segdec.files import atomic_write
 from segdec.imaging import (
     DEFECT,
@@ -41,23 +31,12 @@ from segdec.imaging import (
     resize_image,
     resize_mask,
 )
-from segdec.intervals import Scored, bootstrap, bootstrap_mean, clopper_pearson
-from segdec.items import score_items
 from segdec.judged import Judged, look_at_judged, samples_to_judge
-from segdec.metrics import (
-    Confusion,
-    Metric,
-    auroc,
-    average_precision,
-    average_precision_trapezoid,
-    confusion,
-)
 from segdec.mistakes import Mistake, Mistakes, picture
 from segdec.pixel_metrics import PixelTally
 from segdec.plots import draw_curves
 from segdec.predict import Predictor, predict_files
 from segdec.score_axis import above
-from segdec.thresholds import best_f1_threshold
 from segdec.types import Prediction, Sample, Shapes
 
 TILES = 6
@@ -250,15 +229,15 @@ def join_folds(evaluations: Sequence[Evaluation]) -> Evaluation:
     mistakes = reduce(Mistakes.merged, (evaluation.mistakes for evaluation in evaluations))
     review = {fold: value for each in evaluations for fold, value in each.review_thresholds.items()}
     judged = reduce(Judged.merged, (evaluation.judged for evaluation in evaluations))
-    scored = {fold: _scored(evaluation.rows) for fold, evaluation in zip(folds, evaluations, strict=True)}
+    ap, auroc = mean_intervals({fold: each.rows for fold, each in zip(folds, evaluations, strict=True)})
     return replace(
         joined,
         folds=folds,
         mistakes=mistakes,
         review_thresholds=review,
         judged=judged,
-        ap_mean_interval=bootstrap_mean(scored, _ap),
-        auroc_mean_interval=bootstrap_mean(scored, _auroc),
+        ap_mean_interval=ap,
+        auroc_mean_interval=auroc,
     )
 
 
@@ -301,84 +280,15 @@ def _summarise(
 ) -> Evaluation:
     return Evaluation(
         rows=tuple(rows),
-        image=_image_metrics(rows),
-        items=_item_shares(rows),
-        pixel=_pixel_metrics(tally, without_mask),
+        image=image_metrics(rows),
+        items=item_shares(rows),
+        pixel=pixel_metrics(tally, without_mask),
         thresholds=thresholds,
         pixel_thresholds=pixel_thresholds,
         without_mask=without_mask,
         skipped=skipped,
         tally=tally,
         tiles=tuple(tiles),
-    )
-
-
-def _image_metrics(rows: Sequence[Row]) -> ImageMetrics:
-    labels, scores, decisions = columns(rows)
-    ap = average_precision(labels, scores)
-    if ap.reason is not None:
-        best = BestF1(Metric(None, ap.reason), None, None, None)
-    else:
-        threshold = best_f1_threshold(labels, scores)
-        counts = confusion(labels, scores, threshold)
-        best = BestF1(counts.f1, threshold, counts.fp, counts.fn)
-    return ImageMetrics(
-        ap=ap,
-        ap_trapezoid=average_precision_trapezoid(labels, scores),
-        auroc=auroc(labels, scores),
-        ap_interval=bootstrap(*_scored(rows), _ap),
-        auroc_interval=bootstrap(*_scored(rows), _auroc),
-        at_threshold=Confusion.count(labels, decisions),
-        best_f1_on_test=best,
-    )
-
-
-def _scored(rows: Sequence[Row]) -> Scored:
-    labels, scores, _ = columns(rows)
-    return labels, scores, [row.group for row in rows]
-
-
-def _ap(*draw: NDArray[Any]) -> float | None:
-    return average_precision(*draw).value
-
-
-def _auroc(*draw: NDArray[Any]) -> float | None:
-    return auroc(*draw).value
-
-
-def _item_shares(rows: Sequence[Row]) -> ItemShares:
-    # good 0, review 1, defect 2: the highest of an item's images decides
-    ranks = [2 * row.decision + row.review for row in rows]
-    items = score_items([row.label for row in rows], ranks, [row.group for row in rows])
-
-    def share(counted: NDArray[np.bool_], nothing: str) -> Share:
-        count, of = int(counted.sum()), len(counted)
-        rate = Metric(count / of) if of else Metric(None, nothing)
-        return Share(count, of, rate, clopper_pearson(count, of))
-
-    return ItemShares(
-        escape=share(items.defective == 0, "there is no defective item"),
-        overkill=share(items.good == 2, "there is no good item"),
-        review=share(np.concatenate(items) == 1, "there is no item"),
-    )
-
-
-def _pixel_metrics(tally: PixelTally, without_mask: int) -> PixelMetrics:
-    marked = tally.confusion.tp + tally.confusion.fn
-
-    def told(metric: Metric) -> Metric:
-        # "there is no defect" would be wrong where there are, but unmarked
-        if metric.value is None and without_mask and not marked:
-            return Metric(None, "no defective image has a mask")
-        return metric
-
-    return PixelMetrics(
-        ap=told(tally.ap),
-        auroc=told(tally.auroc),
-        aupro=told(tally.aupro),
-        iou=told(tally.iou),
-        dice=told(tally.dice),
-        size_recall=tally.size_recall,
     )
 
 
