@@ -24,7 +24,7 @@ from segdec.config import dump_toml
 from segdec.data.synthetic import write_dagm_like
 from segdec.errors import ConfigError, DataError, ModelError, OutputError
 from segdec.evaluate import evaluate_run, join_folds
-from segdec.experiments import find_table, plan, reproduce, write_report
+from segdec.experiments import find_table, plan, reproduce, steps, write_report
 from segdec.experiments.jobs import variant_name
 from segdec.experiments.lines import Line, race, shared_changes, summarise
 from segdec.experiments.outcomes import find_outcomes
@@ -583,6 +583,23 @@ def test_the_command_lists_every_table_and_counts_from_the_data(data):
     # 4 defective and 4 good images make one batch of 5
     assert "1 trainings, 60 steps" in counted
     assert "Steps are counted in the data" in counted
+
+
+def test_a_step_is_timed_once_for_all_tables(monkeypatch):
+    timed = []
+    monkeypatch.setattr(steps, "_time_step", lambda config: timed.append(what(config)) or 2.0)
+
+    def what(config):
+        train = config.train
+        return config.data.image_size, train.batch_size, train.gradient_adjustment, train.precision
+
+    shown = listed("--measure")
+    assert len(timed) == len(set(timed)) == 12
+    for table in shown.split("\n\n")[:-1]:
+        assert re.search(r" trainings, \d+ steps, [\d.]+ (s|min|h)$", table, re.MULTILINE), table
+    assert "33                                               3 trainings, 6930 steps, 3.9 h\n" in shown
+    assert "class8                                           1 trainings, 3600 steps, 2.0 h\n" in shown
+    assert not re.search(r" steps$", shown, re.MULTILINE)
 
 
 def listed(*words: str) -> str:

@@ -12,6 +12,7 @@ from segdec.cli.screen import bar, err, experiment_bars, out, show, table_lines
 
 if TYPE_CHECKING:
     from segdec.certificate import Precision
+    from segdec.experiments.steps import Times
 
 
 @app.command()
@@ -50,9 +51,10 @@ def reproduce(
     seeds = list(dict.fromkeys(seeds or [0]))
     chosen = (rows or (), folds or ())
     if listing:
+        times: Times | None = {} if measured else None
         for each in TABLES.values() if table is None else [find_table(table)]:
             planned = plan(each, data, folder, (0,), *chosen, settings or (), splits) if data else ()
-            show(table_lines(each, *chosen, len(seeds), tuple(settings or ()), measured, planned))
+            show(table_lines(each, *chosen, len(seeds), tuple(settings or ()), times, planned))
         show(_about_efforts(measured, bool(data)))
         return
     if table is None:

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from segdec.compress import Cost
     from segdec.evaluation import Evaluation, ItemShares, Share
     from segdec.experiments import Job, Table
+    from segdec.experiments.steps import Times
     from segdec.intervals import Interval
     from segdec.metrics import Metric
     from segdec.model_card import Calibration
@@ -128,7 +129,7 @@ def table_lines(
     folds: Sequence[str],
     seeds: int,
     settings: tuple[str, ...],
-    measured: bool,
+    times: Times | None,
     jobs: Sequence[Job],
 ) -> list[str]:
     """List an experiment: what it needs, its rows, and how much work each is.
@@ -143,8 +144,8 @@ def table_lines(
         How many.
     settings
         Laid over those of every row.
-    measured
-        True times a step on this machine and adds estimates.
+    times
+        As of `segdec.experiments.measure`, to time steps on this machine and add estimates; None does not.
     jobs
         The trainings of one seed, where the data are at hand.
 
@@ -156,8 +157,8 @@ def table_lines(
 
     lines = [f"{table.name}: {table.title}", *(f"  needs {DATA_SETS[name]}" for name in table.data)]
     chosen = choose_rows(table, rows, folds)
-    times = measure(chosen, settings) if measured else None
-    for effort in efforts(chosen, seeds, settings, times, jobs):
+    measured = None if times is None else measure(chosen, settings, times)
+    for effort in efforts(chosen, seeds, settings, measured, jobs):
         steps = "steps depend on the data" if effort.steps is None else f"{effort.steps} steps"
         time = "" if effort.seconds is None else f", {_duration(effort.seconds)}"
         lines.append(f"    {effort.row:<46} {effort.trainings:>3} trainings, {steps}{time}")

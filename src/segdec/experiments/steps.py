@@ -16,6 +16,9 @@ from segdec.experiments.tables import Row
 from segdec.runtime import require_torch, wait_for_device
 from segdec.types import Dataset
 
+Times = dict[tuple[object, ...], float]
+"""Seconds of a step, by the size, batch and way of computing."""
+
 _WARM_UP, _TIMED = 1, 3
 
 
@@ -125,7 +128,9 @@ def _count_steps(job: Job, opened: dict[Path, Dataset]) -> int:
     return job.config.train.epochs * (images // job.config.train.batch_size)
 
 
-def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, float]:
+def measure(
+    rows: Iterable[Row], settings: tuple[str, ...] = (), times: Times | None = None
+) -> dict[str, float]:
     """Time optimiser steps on this machine, once for each size, batch and way of computing.
 
     Reading images, validation and evaluation are not in it.
@@ -136,6 +141,8 @@ def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, fl
         Of a table.
     settings
         Laid over those of every row.
+    times
+        What was timed before, with the same settings; what is timed now is added.
 
     Returns
     -------
@@ -148,7 +155,7 @@ def measure(rows: Iterable[Row], settings: tuple[str, ...] = ()) -> dict[str, fl
         Without the training part of the installation.
     """
     require_torch()
-    times: dict[tuple[object, ...], float] = {}
+    times = {} if times is None else times
     found = {}
     for row in rows:
         config = load_config(row.data, (*row.settings, *settings))
