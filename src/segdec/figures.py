@@ -36,6 +36,7 @@ def image_metrics(rows: Sequence[Row]) -> ImageMetrics:
     ImageMetrics
     """
     labels, scores, decisions = columns(rows)
+    scored = _scored(rows)
     ap = average_precision(labels, scores)
     if ap.reason is not None:
         best = BestF1(Metric(None, ap.reason), None, None, None)
@@ -47,8 +48,8 @@ def image_metrics(rows: Sequence[Row]) -> ImageMetrics:
         ap=ap,
         ap_trapezoid=average_precision_trapezoid(labels, scores),
         auroc=auroc(labels, scores),
-        ap_interval=bootstrap(*_scored(rows), _ap),
-        auroc_interval=bootstrap(*_scored(rows), _auroc),
+        ap_interval=bootstrap(*scored, _ap),
+        auroc_interval=bootstrap(*scored, _auroc),
         at_threshold=Confusion.count(labels, decisions),
         best_f1_on_test=best,
     )
