@@ -91,7 +91,7 @@ def test_scores_are_told_apart_where_bf16_has_no_numbers_between(certified: Path
     scores = np.array([predictor.predict(each.image).score for each in open_run(certified).split.test])
     logits = torch.tensor(np.log(scores) - np.log1p(-scores))
     distance = (logits - logits.bfloat16().double()).abs() / logits.abs()
-    assert (distance > 1e-4).double().mean() > 0.8
+    assert (distance > 1e-4).double().mean() > 0.5
 
 
 def test_the_certificate_is_of_the_weights(certified: Path) -> None:
