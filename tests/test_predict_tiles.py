@@ -6,7 +6,10 @@ import csv
 import io
 import json
 import sys
+import threading
 import tracemalloc
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +24,7 @@ import segdec
 from segdec.cli import app, main
 from segdec.config import NetworkConfig
 from segdec.errors import ConfigError, ImageError
-from segdec.imaging import Pixels, Rows, full_score_map, read_image, write_image
+from segdec.imaging import Pixels, Rows, full_score_map, open_rows, read_image, write_image
 from segdec.model_card import ModelCard, Trained
 from segdec.model_io import read_model, write_model
 from segdec.network import build_network
@@ -74,6 +77,44 @@ def test_an_image_of_one_tile_is_predicted_as_without_tiles(model: Path) -> None
     assert tiled.score_map.shape == (16, 16)
     np.testing.assert_allclose(full_score_map(tiled), whole.score_map, atol=1e-5)
     assert [region.box for region in tiled.regions] == [region.box for region in whole.regions]
+
+
+def test_the_next_image_is_read_while_the_network_has_this_one(
+    model: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [tmp_path / f"{number}.png" for number in range(4)]
+    for number, path in enumerate(paths):
+        write_image(path, make_image(number))
+    predictor = Predictor(model, "cpu", tile=128)
+    inside, busy, second = predictor.backend, threading.Lock(), threading.Event()
+    opened: list[Path] = []
+
+    class Watched:
+        name, precision, prepare = inside.name, inside.precision, inside.prepare
+
+        def __call__(self, images: Any) -> Any:
+            assert busy.acquire(blocking=False)  # one image at a time
+            assert second.wait(60)
+            answer = inside(images)
+            busy.release()
+            return answer
+
+    @contextmanager
+    def watched(path: Path, *given: Any) -> Iterator[Rows]:
+        with open_rows(path, *given) as rows:
+            opened.append(path)
+            if len(opened) == 2:
+                second.set()
+            yield rows
+
+    predictor.backend = Watched()
+    monkeypatch.setattr("segdec.predict.open_rows", watched)
+    before = threading.active_count()
+    stream = predict_files(predictor, paths)
+    assert next(stream).name == str(paths[0])
+    assert len(opened) <= 3
+    assert [result.name for result in stream] == [str(path) for path in paths[1:]]
+    assert threading.active_count() == before
 
 
 @pytest.mark.parametrize("size", [(64, 900), (90, 64), (136, 128), (300, 211)])

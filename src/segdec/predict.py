@@ -9,6 +9,7 @@ from contextlib import closing
 from dataclasses import dataclass, replace
 from itertools import islice
 from pathlib import Path
+from threading import Lock
 from typing import Any, Literal, TypeAlias, TypeVar
 
 import numpy as np
@@ -59,6 +60,16 @@ class _Input:
     name: str
     pixels: NDArray[Any]
     size: ImageSize
+
+
+@dataclass(frozen=True, slots=True)
+class _Page:
+    """A page of a file, what its prediction is called, and why it cannot be read, if that is known."""
+
+    path: Path
+    name: str
+    number: int | None = None
+    reason: str | None = None
 
 
 _Answer: TypeAlias = tuple[_Input, float, NDArray[np.float32]]
@@ -301,7 +312,7 @@ def predict_files(
     batch_size
         Images, or tiles of one image, in one pass through the network, at least 1.
     workers
-        Threads that decode whole images, at least 1.
+        Threads that decode images, at least 1. Of images that are cut into tiles, one is read ahead.
     pages
         True predicts each page of a TIFF, if images are cut into tiles; otherwise a file of several pages
         cannot be used.
@@ -313,8 +324,7 @@ def predict_files(
         they are called FILE#1, FILE#2 and so on.
     """
     if predictor.tiling is not None:
-        for path in paths:
-            yield from _predict_pages(predictor, path, batch_size, pages)
+        yield from _predict_tiled(predictor, paths, batch_size, pages)
         return
 
     def decode(path: Path) -> _Input | Unreadable:
@@ -335,22 +345,36 @@ def predict_files(
                     yield each if isinstance(each, Unreadable) else predictor._judge(*each)
 
 
-def _predict_pages(
-    predictor: Predictor, path: Path, batch_size: int, pages: bool
+def _predict_tiled(
+    predictor: Predictor, paths: Iterable[Path], batch_size: int, pages: bool
 ) -> Iterator[Prediction | Unreadable]:
+    network = Lock()  # one image at a time has the network; the next one is decoded and waits for it
+
+    def predict(page: _Page) -> Prediction | Unreadable:
+        if page.reason is not None:
+            return Unreadable(page.name, page.reason)
+        try:
+            with open_rows(page.path, predictor.card.channels, page.number) as rows, network:
+                return predictor.predict_rows(rows, page.name, batch_size)
+        except ImageError as error:
+            return Unreadable(page.name, str(error))
+
+    every = (page for path in paths for page in _list_pages(path, pages))
+    with closing(_ahead(predict, every, workers=2, count=1)) as predicted:
+        yield from predicted
+
+
+def _list_pages(path: Path, pages: bool) -> list[_Page]:
+    """List the pages of a file that are predicted, or the one row that says why none is."""
     try:
         numbers: list[int | None] = [*list_pages(path)] if pages else [None]
     except ImageError as error:
-        yield Unreadable(str(path), str(error))
-        return
-    for place, number in enumerate(numbers, start=1):
-        name = f"{path}#{place}" if len(numbers) > 1 else str(path)
-        try:
-            with open_rows(path, predictor.card.channels, number) as rows:
-                result: Prediction | Unreadable = predictor.predict_rows(rows, name, batch_size)
-        except ImageError as error:
-            result = Unreadable(name, str(error))
-        yield result
+        return [_Page(path, str(path), reason=str(error))]
+    several = len(numbers) > 1
+    return [
+        _Page(path, f"{path}#{place}" if several else str(path), number)
+        for place, number in enumerate(numbers, start=1)
+    ]
 
 
 def _ahead(
