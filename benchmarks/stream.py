@@ -36,11 +36,12 @@ from segdec.certificate import Form, Precision
 from segdec.cli.screen import renderer
 from segdec.config import NetworkConfig
 from segdec.data.find import find_images
-from segdec.imaging import Pixels, write_image
+from segdec.imaging import Pixels, open_rows, write_image
 from segdec.inputs import network_pixels
 from segdec.predict import Predictor, predict_files
 from segdec.quickstart import settings
 from segdec.runtime import machine, may_gain_from_spectral
+from segdec.tiles import read_tile
 from segdec.types import ImageSize, Prediction
 from segdec.yardstick import Way, make_graph, time_passes
 
@@ -123,7 +124,8 @@ def measure_folder(
     predictor.backend = inside
     size = predictor.card.image_size
     print(f"machine                  {machine()}, {os.getloadavg()[0]:.1f} processes running")
-    print(f"network                  {inside.name} {inside.precision}, {size[0]} x {size[1]}, batch {batch}")
+    seen = f"{size[0]} x {size[1]}" if predictor.tiling is None else f"tiles of {predictor.tiling.tile}"
+    print(f"network                  {inside.name} {inside.precision}, {seen}, batch {batch}")
     print(f"images                   {count}, {len(set(files))} files")
     print(f"images per second        {count / seconds:.2f}")
     print(f"network busy             {100 * sum(timed.calls) / seconds:.1f} % of the time")
@@ -183,7 +185,12 @@ def make_files(folder: Path, size: ImageSize, count: int = _FILES) -> list[Path]
 
 def _time_alone(predictor: Predictor, file: Path, batch: int) -> float:
     """Return the median seconds of the network's calls with nothing beside them."""
-    image = predictor.backend.prepare(network_pixels(file, predictor.card)[0])
+    if predictor.tiling is None:
+        pixels = network_pixels(file, predictor.card)[0]
+    else:
+        with open_rows(file, predictor.card.channels) as rows:
+            pixels = read_tile(rows, (0, 0), predictor.tiling.tile)
+    image = predictor.backend.prepare(pixels)
     return statistics.median(time_passes(predictor.backend, [image] * batch, _ALONE))
 
 
@@ -229,6 +236,7 @@ def main() -> None:
     folder.add_argument("--threads", type=int)
     folder.add_argument("--batch", type=int, default=1)
     folder.add_argument("--workers", type=int, default=2)
+    folder.add_argument("--tile", type=int, help="cut the images into tiles of this side")
     start.add_argument("--image", type=Path)
     start.add_argument("--runs", type=int, default=7)
     given = parser.parse_args()
@@ -242,6 +250,7 @@ def main() -> None:
             return
         predictor = Predictor(
             model,
+            tile=given.tile,
             backend=given.backend,
             precision=given.precision,
             allow_uncertified=True,

@@ -51,6 +51,18 @@ def test_a_folder_is_measured(
     assert re.findall(r"memory at image (\d+) +\d+ MB, ", printed) == ["100", "120"]
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_a_folder_is_measured_in_tiles(
+    script: ModuleType, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    files = script.make_files(tmp_path, (64, 72), 2)  # 115 x 130, so two tiles each way
+    predictor = Predictor(model, tile=104, backend="onnx", allow_uncertified=True, threads=1)
+    script.measure_folder(predictor, files, 4)
+    printed = capsys.readouterr().out
+    assert "network                  onnx fp32, tiles of 104, batch 1" in printed
+    assert "images                   4, 2 files" in printed
+
+
 def test_the_start_is_measured(
     script: ModuleType, model: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
