@@ -178,7 +178,7 @@ def make_files(folder: Path, size: ImageSize, count: int = _FILES) -> list[Path]
     shape = (round(_LARGER * size[0]), round(_LARGER * size[1]))
     paths = [folder / f"{number}.jpg" for number in range(count)]
     for path in paths:
-        grain = cv2.GaussianBlur(generator.normal(0, 30, shape), None, 1.0)
+        grain = cv2.GaussianBlur(generator.normal(0, 30, shape), (0, 0), 1.0)
         write_image(path, np.clip(128 + grain, 0, 255).astype(np.uint8))
     return paths
 
