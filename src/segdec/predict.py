@@ -64,12 +64,11 @@ class _Input:
 
 @dataclass(frozen=True, slots=True)
 class _Page:
-    """A page of a file, what its prediction is called, and why it cannot be read, if that is known."""
+    """A page of a file, and what its prediction is called; no number is the file's only page."""
 
     path: Path
     name: str
-    number: int | None = None
-    reason: str | None = None
+    number: int | None
 
 
 _Answer: TypeAlias = tuple[_Input, float, NDArray[np.float32]]
@@ -350,9 +349,9 @@ def _predict_tiled(
 ) -> Iterator[Prediction | Unreadable]:
     network = Lock()  # one image at a time has the network; the next one is decoded and waits for it
 
-    def predict(page: _Page) -> Prediction | Unreadable:
-        if page.reason is not None:
-            return Unreadable(page.name, page.reason)
+    def predict(page: _Page | Unreadable) -> Prediction | Unreadable:
+        if isinstance(page, Unreadable):
+            return page
         try:
             with open_rows(page.path, predictor.card.channels, page.number) as rows, network:
                 return predictor.predict_rows(rows, page.name, batch_size)
@@ -364,12 +363,12 @@ def _predict_tiled(
         yield from predicted
 
 
-def _list_pages(path: Path, pages: bool) -> list[_Page]:
+def _list_pages(path: Path, pages: bool) -> Sequence[_Page | Unreadable]:
     """List the pages of a file that are predicted, or the one row that says why none is."""
     try:
         numbers: list[int | None] = [*list_pages(path)] if pages else [None]
     except ImageError as error:
-        return [_Page(path, str(path), reason=str(error))]
+        return [Unreadable(str(path), str(error))]
     several = len(numbers) > 1
     return [
         _Page(path, f"{path}#{place}" if several else str(path), number)

@@ -88,10 +88,12 @@ def test_it_predicts_like_the_model(certified: Path) -> None:
 
 def test_scores_are_told_apart_where_bf16_has_no_numbers_between(certified: Path) -> None:
     predictor = Predictor(certified, "cpu", backend="torch", precision="bf16")
-    scores = np.array([predictor.predict(each.image).score for each in open_run(certified).split.test])
+    split = open_run(certified).split  # many images: a few logits lie next to such a number by chance
+    images = [each.image for each in (*split.train, *split.val, *split.test)]
+    scores = np.array([predictor.predict(image).score for image in images])
     logits = torch.tensor(np.log(scores) - np.log1p(-scores))
     distance = (logits - logits.bfloat16().double()).abs() / logits.abs()
-    assert (distance > 1e-4).double().mean() > 0.5
+    assert (distance > 1e-4).double().mean() > 0.8
 
 
 def test_the_certificate_is_of_the_weights(certified: Path) -> None:
